@@ -1,0 +1,1 @@
+"""One top-level command a file, the folder is the registry."""

@@ -1,0 +1,1 @@
+"""Sequential detectors, the only parts that alarm: one file each, the folder is the registry."""

@@ -1,0 +1,1 @@
+"""Hardware collectors: one file each, the folder is the registry."""

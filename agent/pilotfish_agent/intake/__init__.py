@@ -1,0 +1,1 @@
+"""Frames from senders (SDK, capture, tails) to ObservationBatch values."""

@@ -1,0 +1,1 @@
+"""Page, metrics and API over the Snapshot."""

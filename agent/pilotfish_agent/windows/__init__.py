@@ -1,0 +1,1 @@
+"""Tick counts and histograms: mergeable, bounded, pure."""

@@ -1,0 +1,1 @@
+"""Claims about speed, memory and false alarms, each measured by a command."""

@@ -1,0 +1,1 @@
+"""Plain, readable reference implementations: oracles for the product, never imported by it."""

@@ -1,0 +1,1 @@
+"""Bars of the first slice: alarm on real data."""

@@ -1,0 +1,1 @@
+"""The nouns, the part registry, the error tree, the clock and the internal events. Knows nobody."""
