@@ -40,7 +40,7 @@ class Event:
 
 
 class Events:
-    """Where all parts report; safe from any thread. A given event logs at most ``burst`` lines a minute, and counts all."""
+    """Where all parts report; safe from any thread. An event logs at most ``burst`` lines a minute and counts all."""
 
     def __init__(self, clock: Clock, burst: int = 20) -> None:
         self._clock = clock

@@ -27,7 +27,7 @@ class Target:
     Attributes:
         name: `target` label: base name of the command, the unit or the process.
         pid: root of the tree, None while it is not there.
-        start_time: the root's start, in clock ticks since boot (field 22 of /proc/PID/stat): (pid, start_time) is unique.
+        start_time: its start in clock ticks since boot (field 22 of /proc/PID/stat): the pair is unique.
     """
 
     name: str

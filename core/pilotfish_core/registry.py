@@ -17,7 +17,7 @@ from pilotfish_core.errors import ConfigError
 
 
 def names(package: str) -> tuple[str, ...]:
-    """Names of all parts in ``package`` (dotted) and its entry-point group, sorted; nothing but the package is imported.
+    """Names of all parts in ``package`` (dotted) and its entry-point group, sorted; imports only the package.
 
     Files and folders that start with ``_`` are no parts.
     """

@@ -1,0 +1,76 @@
+# The two commands a newcomer needs: `make demo` and `make test`. Everything else is for maintainers.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+GROUP ?= walking
+SOURCES := $(shell git ls-files sdk core agent exporters alerts bin pyproject.toml README.md LICENSE 2>/dev/null)
+PIP := $(PY) -m pip --disable-pip-version-check --no-input
+
+.PHONY: demo test test-slow check wheel dev coverage bench bars bars-slow docs-reference system-deps lock clean
+
+demo: $(VENV)/.wheel
+	@$(PY) examples/digits/demo.py
+
+test: SECONDS_START := $(shell date +%s)
+test: check
+	$(PY) -m pytest -m "not slow" -q; code=$$?; echo "make test: $$(( $$(date +%s) - $(SECONDS_START) )) s" >&2; exit $$code
+
+test-slow: $(VENV)/.wheel
+	$(PY) -m pytest -m slow -q
+
+# Lint, types and import contracts run on the checkout, tests on the built wheel.
+check: $(VENV)/.wheel
+	$(VENV)/bin/ruff check --quiet .
+	$(VENV)/bin/ruff format --quiet --check .
+	$(VENV)/bin/mypy --no-error-summary
+	$(VENV)/bin/lint-imports --no-timing --no-cache
+
+wheel: $(VENV)/.wheel
+
+$(VENV)/.lock: requirements.lock
+	@echo "building $(VENV) from requirements.lock (about a minute)" >&2
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.wheel: $(VENV)/.lock $(SOURCES)
+	@rm -rf dist && $(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@$(PIP) install --quiet --no-deps --force-reinstall dist/*.whl
+	@touch $@
+
+# An editable install for work on the sources; `make wheel` goes back.
+dev: $(VENV)/.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.wheel
+
+coverage: $(VENV)/.wheel
+	$(VENV)/bin/coverage run -m pytest -m "not slow" -q
+	$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage report
+
+bars: $(VENV)/.wheel
+	@$(PY) -m benchmarks.bars $(GROUP)
+
+bars-slow: $(VENV)/.wheel
+	@$(PY) -m benchmarks.bars $(GROUP) --slow
+
+bench: $(VENV)/.wheel
+	@for group in $$(ls -d benchmarks/*/__init__.py | cut -d/ -f2 | grep -vx reference); do $(PY) -m benchmarks.bars $$group; done
+
+docs-reference: $(VENV)/.wheel
+	$(PY) docs/generate.py
+
+# Debian packages that some tests run for real; no daemon is started.
+system-deps:
+	@set -e; trap '[ -e /usr/sbin/policy-rc.d.ours ] && rm -f /usr/sbin/policy-rc.d /usr/sbin/policy-rc.d.ours || true' EXIT; \
+	if [ ! -e /usr/sbin/policy-rc.d ]; then printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d; touch /usr/sbin/policy-rc.d.ours; fi; \
+	apt-get update -qq; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$(grep -v '^#' system-packages.txt) > /dev/null
+
+lock:
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --extra agent --group dev --group demo \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet -o requirements.lock
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
