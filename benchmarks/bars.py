@@ -8,7 +8,7 @@ Output: ``BAR<TAB>name<TAB>measured<TAB>bar<TAB>ok|short|absent<TAB>versions``, 
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import importlib
 import os
 import pathlib
@@ -104,7 +104,7 @@ def main() -> int:
         measured, word, with_versions = ("not reached", "short", versions()) if late else verdict(row)
         held += word == "ok"
         short += word == "short"
-        lines.append("\t".join(("BAR", row.name, measured, row.bar, word, with_versions)))
+        lines.append(f"BAR\t{row.name}\t{measured}\t{row.bar}\t{word}\t{with_versions}")
         print(lines[-1], flush=True)
     absent = len(chosen) - held - short
     lines.append(f"bars {args.group}: {held} of {len(chosen)} hold" + (f", {absent} absent" if absent else ""))
@@ -117,7 +117,7 @@ def main() -> int:
 def write_result(group: str, lines: list[str]) -> None:
     """A dated file with the commit that was measured."""
     commit = subprocess.run(("git", "rev-parse", "--short", "HEAD"), capture_output=True, text=True).stdout.strip()
-    day = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
+    day = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d")
     path = RESULTS / f"{day}-{group}-slow.txt"
     path.write_text(f"commit {commit or 'unknown'}, {day}\n" + "\n".join(lines) + "\n", encoding="utf-8")
 
