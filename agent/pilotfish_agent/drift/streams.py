@@ -1,0 +1,97 @@
+"""From an ObservationBatch to the pseudo-features `@prediction` and `@score` (docs/contract: "Prediction type").
+
+Strings and booleans are classes; a list of numbers in [0, 1] that sums to 1 is probabilities (class = the largest,
+score = its value); other numbers stay numbers: whether whole numbers are classes (<= 50 distinct values) is a
+matter of the whole reference, so the builder asks `is_class` once and the reference's kind decides from then on.
+Pure functions; used by the builder, the watch and replay alike.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilotfish_core.nouns import Column, ObservationBatch
+
+PREDICTION: Final = "@prediction"
+SCORE: Final = "@score"
+MODEL: Final = "@model"
+CLASS_LIMIT: Final = 50
+"""Whole numbers of at most so many distinct values in the reference are classes (contract, "Prediction type")."""
+_SUM_TOLERANCE: Final = 1e-3  # float32 softmax over 1,000 classes is off by less than 1e-4
+_VALUE_TASKS: Final = frozenset({"regression", "ranking"})
+
+
+def is_text(column: Column) -> bool:
+    """True for a column of texts (``list[str | None]``), False for one of numbers."""
+    return isinstance(column, list | tuple)
+
+
+def numbers(column: Column) -> NDArray[np.float64]:
+    """A column of numbers as float64 of shape (rows,), without copying where it has the buffer protocol already."""
+    return np.asarray(column, dtype=np.float64)
+
+
+def canonical(value: float) -> str:
+    """A number as the text levels are compared by: whole numbers without ``.0``, others as the shortest round-trip."""
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+def texts(column: Column) -> list[str | None]:
+    """A column as texts: numbers in canonical rendering, NaN as None."""
+    if is_text(column):
+        return list(column)
+    return [None if x != x else canonical(x) for x in numbers(column).tolist()]  # noqa: PLR0124 - NaN
+
+
+def is_class(values: Column, task: str = "auto") -> bool:
+    """Whether a whole reference's `@prediction` column is a class (else a value), under ``model.task``."""
+    if task == "classification":
+        return True
+    if is_text(values):
+        return True
+    if task in _VALUE_TASKS:
+        return False
+    x = numbers(values)
+    x = x[~np.isnan(x)]
+    if not x.size or not np.isfinite(x).all() or (x != np.floor(x)).any():
+        return False
+    return bool(np.unique(x).size <= CLASS_LIMIT)
+
+
+def prediction_columns(batch: ObservationBatch, task: str = "auto") -> dict[str, Column]:
+    """The pseudo-features of a batch, each of length ``batch.rows``; empty when the batch has no predictions.
+
+    Args:
+        batch: as intake or a reader made it.
+        task: ``model.task``: auto, classification, regression, ranking, generation or embedding.
+
+    Returns:
+        ``@prediction``: class texts (None = missing) or numbers (NaN = missing); ``@score``: the largest
+        probability, where the batch has probabilities. A row whose numbers are no probabilities is missing in both.
+        An embedding has neither: lists of numbers that are no probabilities are a matter of composite streams.
+    """
+    if task == "embedding":
+        return {}
+    if batch.probabilities is not None and batch.n_classes > 0:
+        return _of_probabilities(batch)
+    if batch.prediction is None:
+        return {}
+    if is_text(batch.prediction) or task != "classification":
+        return {PREDICTION: batch.prediction}
+    return {PREDICTION: texts(batch.prediction)}
+
+
+def _of_probabilities(batch: ObservationBatch) -> dict[str, Column]:
+    p = numbers(batch.probabilities).reshape(-1, batch.n_classes)
+    with np.errstate(all="ignore"):  # foreign numbers: inf - inf and overflow are simply no probabilities
+        good = ((p >= 0) & (p <= 1)).all(axis=1) & (np.abs(p.sum(axis=1) - 1) <= _SUM_TOLERANCE)
+    best = p.argmax(axis=1)
+    score = np.where(good, p[np.arange(len(p)), best], np.nan)
+    names = batch.classes
+    if names is None or len(names) != batch.n_classes:
+        names = tuple(map(str, range(batch.n_classes)))
+    klass = [names[i] if ok else None for i, ok in zip(best.tolist(), good.tolist(), strict=True)]
+    return {PREDICTION: klass, SCORE: score}
