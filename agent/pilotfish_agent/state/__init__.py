@@ -1,0 +1,1 @@
+"""The one mutable store: hands out immutable Snapshots, keeps files that survive a crash."""
