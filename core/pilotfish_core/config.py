@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
-_DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?\Z")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?\Z")
+# At most 12 digits a number: beyond lies float overflow, and nobody's duration or memory.
+_DURATION = re.compile("".join(rf"(?:([0-9]{{1,12}}){u})?" for u in ("y", "w", "d", "h", "m", "s", "ms")) + r"\Z")
+_SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*([KMGT]i?)?B?\Z")
 _FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-_BUDGET = re.compile(r"(\d+)\s+per\s+(\S+)\Z")
+_BUDGET = re.compile(r"([0-9]{1,9})\s+per\s+(\S+)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +25,78 @@ class Option:
     """One key's declaration.
 
     Attributes:
-        parse: turns the YAML value (or the text of a flag or variable) into the typed one; raises ValueError
-            whose text is the expectation, for example ``a duration such as 10s``.
+        parse: turns the value of the file (or the text of a flag or variable) into the typed one; raises ValueError
+            whose text is the expectation, for example ``a duration such as 10s``. A scalar of the file arrives as
+            the text that was written (``1.10`` stays ``1.10``), but true and false as bool, null as None.
         help: one line for the schema and the reference page.
         example: how it stands in the example file, as YAML text.
+        secret: printed as ``<secret>``; may be given as ``<key>_file``; the value is a `Secret`.
     """
 
     parse: Callable[[Any], Any]
     help: str
     example: str
+    secret: bool = False
 
 
-def option(default: Any, parse: Callable[[Any], Any], help: str, example: str = "") -> Any:  # noqa: A002 - the word users know
+def option(
+    default: Any,
+    parse: Callable[[Any], Any],
+    help: str,  # noqa: A002 - the word users know
+    example: str = "",
+    *,
+    secret: bool = False,
+) -> Any:
     """A dataclass field with an `Option`; ``default`` is the parsed value and must be immutable."""
-    return field(default=default, metadata={"option": Option(parse, help, example)})
+    return field(default=default, metadata={"option": Option(parse, help, example, secret)})
+
+
+@dataclass(frozen=True, slots=True)
+class FreeSection:
+    """A section whose keys are the user's own, such as ``labels``; its value is a mapping of text to text.
+
+    Attributes:
+        parse_key: as `Option.parse`, for a key.
+        parse_value: as `Option.parse`, for a value.
+        help: one line for the schema and the reference page.
+        example: ``key: value`` lines for the example file.
+    """
+
+    parse_key: Callable[[Any], str]
+    parse_value: Callable[[Any], str]
+    help: str
+    example: tuple[str, ...]
+
+
+class Secret:
+    """A text that prints as ``<secret>``; `reveal` gives it to the code that needs it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+def secret(value: Any) -> Secret:
+    """A parser for a secret: a text of 1 to 10,000 characters."""
+    if not isinstance(value, str) or not 0 < len(value) <= 10_000:
+        raise ValueError("a text of 1 to 10000 characters")
+    return Secret(value)
 
 
 def options(section: type) -> dict[str, Option]:
@@ -79,6 +138,19 @@ def positive_duration(value: Any) -> float:
     return seconds
 
 
+def duration_between(low: str, high: str) -> Callable[[Any], float]:
+    """A parser for a duration in [low, high], both written as durations."""
+    least, most = duration(low), duration(high)
+
+    def parse(value: Any) -> float:
+        seconds = duration(value)
+        if not least <= seconds <= most:
+            raise ValueError(f"a duration from {low} to {high}")
+        return seconds
+
+    return parse
+
+
 def size(value: Any) -> int:
     """Bytes of ``160MiB``, ``1GB``, ``1024``."""
     match = _SIZE.match(str(value).strip()) if not isinstance(value, bool) else None
@@ -106,7 +178,7 @@ def number(low: float = -math.inf, high: float = math.inf, *, above: float = -ma
     def parse(value: Any) -> float:
         try:
             x = float(value) if not isinstance(value, bool) else math.nan
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             x = math.nan
         if not (math.isfinite(x) and low <= x <= high and x > above):
             raise ValueError(words)
