@@ -1,0 +1,105 @@
+"""Assembles what the parts declare: sections of the configuration, its schema and example, and the metrics."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from pilotfish_agent import settings
+from pilotfish_core.config import Budget, FreeSection, Option, options
+
+_OWNERS = ("pilotfish_agent.drift.builder", "pilotfish_agent.drift.watch")
+"""Modules with a ``SECTION`` and a ``Config`` of their own."""
+
+
+def sections() -> dict[str, type | FreeSection]:
+    """Section name -> its Config dataclass or free section, in the order of the example file."""
+    found = dict(settings.SECTIONS)
+    for owner in _OWNERS:
+        if importlib.util.find_spec(owner) is None:
+            continue
+        module = importlib.import_module(owner)
+        if module.SECTION in found:
+            raise ValueError(f"section {module.SECTION!r} is declared twice, again in {owner}")
+        found[module.SECTION] = module.Config
+    return found
+
+
+def words(value: Any, option: Option | None = None) -> str:
+    """A parsed value as a user would write it: ``10s`` rather than 10.0 where the declaration tells how."""
+    if option is not None and option.secret and value is not None:
+        return "<secret>"
+    if option is not None and option.example and _means(option, value):
+        return option.example
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k}: {words(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple | set | frozenset):
+        return "[" + ", ".join(words(v) for v in value) + "]"
+    if isinstance(value, Budget):
+        return value.text
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "" if value is None else str(value)
+
+
+def example(known: Mapping[str, type | FreeSection] | None = None) -> str:
+    """A configuration file with every key: those in force by default as they are, the others as comments."""
+    lines = ["# Pilotfish. Every key is optional; what is commented out has no default or another one."]
+    for name, section in (known or sections()).items():
+        summary = section.help if isinstance(section, FreeSection) else (section.__doc__ or "").split("\n")[0]
+        lines += ["", f"# {summary}", f"{name}:"]
+        if isinstance(section, FreeSection):
+            lines += [f"  # {line}" for line in section.example]
+            continue
+        for key, option, default in declared(section):
+            lines.append(f"  # {option.help}")
+            lines.append(("  " if _means(option, default) else "  # ") + f"{key}: {option.example}")
+    return "\n".join(lines) + "\n"
+
+
+def schema(known: Mapping[str, type | FreeSection] | None = None) -> dict[str, Any]:
+    """JSON Schema (2020-12) of the configuration: names, help, defaults; values are checked by `config check`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Pilotfish configuration",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {name: _schema(section) for name, section in (known or sections()).items()},
+    }
+
+
+def declared(section: type) -> Iterator[tuple[str, Option, Any]]:
+    """(key, option, default) of a Config dataclass."""
+    known = options(section)
+    for field in fields(section):
+        if field.name in known:
+            yield field.name, known[field.name], field.default
+
+
+def _schema(section: type | FreeSection) -> dict[str, Any]:
+    if isinstance(section, FreeSection):
+        texts = {"type": ["string", "number", "boolean"]}
+        return {"type": ["object", "null"], "description": section.help, "additionalProperties": texts}
+    keys: dict[str, Any] = {}
+    for key, option, default in declared(section):
+        keys[key] = {"description": option.help, "examples": [option.example]}
+        if default is not None:
+            keys[key]["default"] = words(default, option)
+        if option.secret:
+            keys[f"{key}_file"] = {"description": f"A file that holds {key}.", "type": "string"}
+    summary = (section.__doc__ or "").split("\n")[0]
+    return {"type": ["object", "null"], "description": summary, "additionalProperties": False, "properties": keys}
+
+
+def _means(option: Option, value: Any) -> bool:
+    """Whether the option's example stands for ``value``."""
+    from pilotfish_agent import yaml_tree
+
+    root, _ = yaml_tree.parse(option.example.encode(), "example")
+    try:
+        return root is not None and bool(option.parse(yaml_tree.plain(root)) == value)
+    except ValueError:
+        return False

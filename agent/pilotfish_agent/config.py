@@ -1,0 +1,265 @@
+"""The configuration's loader: flags > environment > file > defaults, all problems collected.
+
+What is wrong is a problem, the level below it stays in force: `run` goes on with what is good, `config check`,
+`attach` and ``--strict`` refuse. Sections and keys are declared by the parts (see pilotfish_agent.catalogue).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pilotfish_agent import yaml_tree
+from pilotfish_agent.yaml_tree import Node
+from pilotfish_core.config import FreeSection, Option, Secret, options
+from pilotfish_core.errors import ConfigError
+
+DEFAULT_PATH = "/etc/pilotfish/pilotfish.yaml"
+PREFIX = "PILOTFISH_"
+FOREIGN = ("PILOTFISH_SERVICE_", "PILOTFISH_PORT")
+"""Kubernetes sets these for a Service named pilotfish."""
+
+OWN = frozenset({"PILOTFISH_SOCKET", "PILOTFISH_CONFIG"})
+FLAGS = {"model.name": "--model", "model.version": "--model-version"}
+"""Flags that are not named like their key."""
+
+Section = type | FreeSection
+_SECRET = Secret("")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The effective configuration.
+
+    Attributes:
+        path: the file that was read, None when there is none.
+        sections: section name -> its Config, or a mapping of text to text for a free section.
+        origins: ``section.key`` -> where its value comes from (``FILE:LINE``, a variable, a flag); no entry: default.
+        problems: everything wrong, in the order file, environment, flags.
+        warnings: one line each.
+    """
+
+    path: str | None
+    sections: Mapping[str, Any]
+    origins: Mapping[str, str]
+    problems: tuple[ConfigError, ...]
+    warnings: tuple[str, ...]
+
+    def section(self, name: str) -> Any:
+        """The Config of a section; an unknown name is a mistake of the caller, KeyError."""
+        return self.sections[name]
+
+
+def resolve(path: str | None, environ: Mapping[str, str]) -> tuple[str, bool]:
+    """(the file to read, whether it was asked for): never one of the working directory that was not named."""
+    asked = path or environ.get("PILOTFISH_CONFIG") or None
+    return (asked, True) if asked else (DEFAULT_PATH, False)
+
+
+def load(
+    path: str | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str],
+    *,
+    sections: Mapping[str, Section] | None = None,
+    default_path: str = DEFAULT_PATH,
+) -> Settings:
+    """Reads everything.
+
+    Args:
+        path: of ``--config``, None when not given.
+        environ: the environment's variables.
+        flags: ``section.key`` -> text, of the command line.
+        sections: the known ones; those of the catalogue when None.
+        default_path: read when neither ``path`` nor ``PILOTFISH_CONFIG`` name a file; may be missing.
+
+    Returns:
+        Settings, whatever the input: errors are in ``problems``.
+    """
+    if sections is None:
+        from pilotfish_agent import catalogue
+
+        sections = catalogue.sections()
+    name, asked = resolve(path, environ)
+    name = name if asked else default_path
+    found = _Found(sections)
+    data = _read(name, asked, found)
+    if data is not None:
+        _take_file(data, name, found)
+    _take_environment(environ, found)
+    for key, text in flags.items():
+        found.put(key, text, f"command line: {_flag(key)}", _flag(key))
+    return Settings(
+        path=name if data is not None else None,
+        sections={s: found.build(s) for s in sections},
+        origins=found.origins,
+        problems=tuple(found.problems),
+        warnings=tuple(found.warnings),
+    )
+
+
+def _flag(key: str) -> str:
+    return FLAGS.get(key) or "--" + key.partition(".")[2].replace("_", "-")
+
+
+def _read(name: str, asked: bool, found: _Found) -> bytes | None:
+    try:
+        with open(name, "rb") as file:
+            return file.read(yaml_tree.MAX_BYTES + 1)
+    except FileNotFoundError:
+        if asked:
+            found.problems.append(ConfigError(f"{name}: no such file", expected="a configuration file"))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        found.problems.append(ConfigError(f"{name}: cannot be read ({reason})", expected="a readable file"))
+    return None
+
+
+def _take_file(data: bytes, name: str, found: _Found) -> None:
+    try:
+        root, problems = yaml_tree.parse(data, name)
+    except ConfigError as error:
+        found.problems.append(error)
+        return
+    found.problems += problems
+    if root is None or root.value is None:
+        return
+    if not isinstance(root.value, dict):
+        expected = "sections such as `drift:` at the top"
+        found.problems.append(
+            ConfigError(f"{name}:{root.line}: not sections", got=yaml_tree.plain(root), expected=expected)
+        )
+        return
+    for section, node in root.value.items():
+        _take_section(section, node, name, found)
+
+
+def _take_section(section: str, node: Node, name: str, found: _Found) -> None:
+    place = f"{name}:{node.line}"
+    if section not in found.sections:
+        found.unknown(f"{place}: unknown section `{section}`", section, found.sections)
+    elif node.value is None:
+        return
+    elif not isinstance(node.value, dict):
+        example = f"keys below `{section}:`, or `{section}: {{KEY: VALUE}}`"
+        found.problems.append(ConfigError(f"{place}: {section}", got=yaml_tree.plain(node), expected=example))
+    else:
+        for key, value in node.value.items():
+            where = f"{name}:{value.line}"
+            found.put(f"{section}.{key}", yaml_tree.plain(value), f"{where}: {section}.{key}", where)
+
+
+def _take_environment(environ: Mapping[str, str], found: _Found) -> None:
+    for variable in sorted(environ):
+        if not variable.startswith(PREFIX) or variable.startswith(FOREIGN) or variable in OWN:
+            continue
+        section, _, key = variable[len(PREFIX) :].lower().partition("_")
+        if found.knows(section, key):
+            found.put(f"{section}.{key}", environ[variable], f"environment: {variable}", variable)
+        else:
+            near = _nearest(variable, [*found.variables(), *OWN])
+            advice = f"; did you mean {near}?" if near else ""
+            found.warnings.append(f"environment: unknown variable {variable} is ignored{advice}")
+
+
+class _Found:
+    """What has been found so far, and what was wrong with it."""
+
+    def __init__(self, sections: Mapping[str, Section]) -> None:
+        self.sections = sections
+        self.options = {n: {} if isinstance(s, FreeSection) else options(s) for n, s in sections.items()}
+        self.values: dict[str, dict[str, Any]] = {name: {} for name in sections}
+        self.origins: dict[str, str] = {}
+        self.problems: list[ConfigError] = []
+        self.warnings: list[str] = []
+
+    def knows(self, section: str, key: str) -> bool:
+        """Whether ``section.key`` may be given."""
+        if isinstance(self.sections.get(section), FreeSection):
+            return bool(key)
+        return self._option(section, key) is not None
+
+    def variables(self) -> list[str]:
+        """Names of all variables that would be understood."""
+        return [f"{PREFIX}{s}_{k}".upper() for s, keys in self.options.items() for k in keys]
+
+    def put(self, dotted: str, value: Any, what: str, origin: str) -> None:
+        """Takes a value, or its problem."""
+        section, _, key = dotted.partition(".")
+        free = self.sections.get(section)
+        if isinstance(free, FreeSection):
+            self._put_free(free, section, key, value, what, origin)
+            return
+        found = self._option(section, key)
+        if found is None:
+            self.unknown(f"{what.removesuffix(dotted)}unknown key `{dotted}`", dotted, self._keys())
+            return
+        name, option = found
+        try:
+            text = _secret_file(value) if name != key else value
+            self.values[section][name] = option.parse(text)
+            self.origins[f"{section}.{name}"] = origin
+        except ValueError as error:
+            got = _SECRET if option.secret and name == key else "nothing" if value is None else value
+            self.problems.append(ConfigError(what, got=got, expected=str(error)))
+
+    def _put_free(self, free: FreeSection, section: str, key: str, value: Any, what: str, origin: str) -> None:
+        wrong: Any = key
+        try:
+            name = free.parse_key(key)
+            wrong = "nothing" if value is None else value
+            self.values[section][name] = free.parse_value(value)
+            self.origins[f"{section}.{name}"] = origin
+        except ValueError as error:
+            self.problems.append(ConfigError(what, got=wrong, expected=str(error)))
+
+    def unknown(self, what: str, name: str, known: Iterable[str]) -> None:
+        """Reports a section or key nobody declared, with the nearest."""
+        known = list(known)
+        near = _nearest(name, known)
+        shown = [k for k in known if k.startswith(name.split(".", maxsplit=1)[0] + ".")] if "." in name else known
+        expected = "" if near else "one of " + ", ".join(shown or known)
+        self.problems.append(ConfigError(what, expected=expected, todo=f"did you mean `{near}`?" if near else ""))
+
+    def build(self, section: str) -> Any:
+        """The section's Config from the good values; the defaults where their combination is refused."""
+        kind, values = self.sections[section], self.values[section]
+        if isinstance(kind, FreeSection):
+            return dict(values)
+        try:
+            return kind(**values)
+        except ValueError as error:
+            keys = [f"{section}.{key}" for key in values]
+            place = self.origins.get(keys[-1], "") if keys else ""
+            self.problems.append(ConfigError(f"{place}: section {section}", got=values, expected=str(error)))
+            for key in keys:
+                self.origins.pop(key, None)
+            return kind()
+
+    def _option(self, section: str, key: str) -> tuple[str, Option] | None:
+        known = self.options.get(section, {})
+        if key in known:
+            return key, known[key]
+        base = key.removesuffix("_file")
+        return (base, known[base]) if base != key and base in known and known[base].secret else None
+
+    def _keys(self) -> list[str]:
+        return [f"{s}.{k}" for s, keys in self.options.items() for k in keys]
+
+
+def _secret_file(value: Any) -> str:
+    """The text of a ``<key>_file``, without the newline at its end."""
+    try:
+        with open(str(value), encoding="utf-8") as file:
+            return file.read(20_000).rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise ValueError(f"the name of a readable text file ({reason})") from None
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that looks most like ``name``; 0.6 is difflib's own cut for `close enough`."""
+    close = difflib.get_close_matches(name[:200], list(known), n=1, cutoff=0.6)
+    return close[0] if close else None
