@@ -1,0 +1,149 @@
+"""Bounds on what a client may hold: aiohttp itself waits for a request head for an hour.
+
+A connection wraps aiohttp's protocol and gives each phase its own deadline; when all places are taken, the one that
+has waited longest without a request in work makes room, so half-open connections cannot shut out a scraper.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp.web_protocol import RequestHandler
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client, and all together, may hold.
+
+    Attributes:
+        connections: open at once. Prometheus needs one, a browser six.
+        head_seconds: from the first byte of a request (or the connection) to the end of its head.
+        answer_seconds: to make an answer, and again for a client to read one that is being held back.
+        idle_seconds: between requests; above the usual scrape interval of 60 s, so that connections are kept.
+    """
+
+    connections: int = 64
+    head_seconds: float = 5.0
+    answer_seconds: float = 10.0
+    idle_seconds: float = 90.0
+
+
+class Connections:
+    """All open connections of one server; lives on the event loop.
+
+    Args:
+        limits: what they may hold.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._open: dict[object, Connection] = {}  # in order of last use
+        self.evicted = 0
+        """How many had to make room."""
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def factory(self, handlers: Callable[[], RequestHandler]) -> Callable[[], Connection]:
+        """A protocol factory around aiohttp's own (`AppRunner.server`)."""
+        return lambda: Connection(self, handlers())
+
+    def of(self, handler: object) -> Connection | None:
+        """The connection that ``request.protocol`` belongs to; None under a foreign server."""
+        return self._open.get(handler)
+
+    def admit(self, connection: Connection) -> bool:
+        """Takes a new connection in; False when every place has a request in work."""
+        if len(self._open) >= self.limits.connections:
+            waiting = next((c for c in self._open.values() if not c.busy), None)
+            if waiting is None:
+                return False
+            self.evicted += 1
+            waiting.abort()
+        self._open[connection.handler] = connection
+        return True
+
+    def used(self, connection: Connection) -> None:
+        """Puts a connection at the end of the queue of those that may have to go."""
+        if self._open.pop(connection.handler, None) is not None:
+            self._open[connection.handler] = connection
+
+    def forget(self, connection: Connection) -> None:
+        """Takes a closed connection out."""
+        self._open.pop(connection.handler, None)
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection: aiohttp's protocol with deadlines."""
+
+    __slots__ = ("_all", "_pending", "_timer", "_transport", "busy", "handler")
+
+    def __init__(self, connections: Connections, handler: RequestHandler) -> None:
+        self._all = connections
+        self.handler = handler
+        self.busy = False
+        self._pending = True  # bytes of a request head are awaited
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def _arm(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.abort)
+
+    def abort(self) -> None:
+        """Closes at once, whatever is buffered."""
+        self._all.forget(self)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def started(self) -> None:
+        """A request's head is complete and its answer is being made."""
+        self.busy, self._pending = True, False
+        self._arm(self._all.limits.answer_seconds)
+
+    def finished(self) -> None:
+        """The answer is made; the client may read it, and ask again."""
+        self.busy = False
+        self._all.used(self)
+        self._arm(self._all.limits.head_seconds if self._pending else self._all.limits.idle_seconds)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if not self._all.admit(self):
+            transport.abort()
+        self._arm(self._all.limits.head_seconds)
+        self.handler.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a request. The first ones of a head start its deadline; later ones do not move it."""
+        if not self._pending:
+            self._pending = True
+            if not self.busy:
+                self._arm(self._all.limits.head_seconds)
+        self.handler.data_received(data)
+
+    def eof_received(self) -> None:
+        """The client sends no more."""
+        self.handler.eof_received()
+
+    def pause_writing(self) -> None:
+        """The client reads slower than we write: it has one more deadline to do so."""
+        self._arm(self._all.limits.answer_seconds)
+        self.handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._arm(self._all.limits.answer_seconds if self.busy else self._all.limits.idle_seconds)
+        self.handler.resume_writing()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The end, by whoever."""
+        self._all.forget(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self.handler.connection_lost(exc)
