@@ -1,1 +1,1 @@
-"""Hardware collectors: one file each, the folder is the registry."""
+"""What the watched process tree uses. One collector a file; files that start with ``_`` are no collectors."""

@@ -1,0 +1,79 @@
+"""Runs the collectors: each one's success and duration, and the one broad catch of the hardware part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from types import ModuleType
+
+from pilotfish_agent.hardware._context import Collector, HardwareContext, absent
+from pilotfish_core import registry
+from pilotfish_core.events import Event, Events
+from pilotfish_core.metrics import Metric, Reading, Sample
+
+SUCCESS = Metric(
+    "pilotfish_collector_success",
+    "gauge",
+    "1 when the collector's last run raised no error, 0 when it did; the agent's log says which.",
+    ("collector",),
+)
+DURATION = Metric(
+    "pilotfish_collector_duration_seconds",
+    "gauge",
+    "How long the collector's last run took.",
+    ("collector",),
+)
+METRICS = (SUCCESS, DURATION)
+FAILED = Event("collector_failed", "warning", "A collector failed; its signals are absent until it runs again.")
+EVENTS = (FAILED,)
+PACKAGE = "pilotfish_agent.hardware"
+
+
+class Runner:
+    """All wanted collectors over one tree. One thread uses it.
+
+    Args:
+        context: what the collectors get.
+        names: parts of this folder; None for all.
+        events: where failures are told.
+
+    Raises:
+        ConfigError: there is no such collector.
+    """
+
+    def __init__(
+        self, context: HardwareContext, names: Iterable[str] | None = None, *, events: Events | None = None
+    ) -> None:
+        self._context = context
+        self._events = events
+        self._parts: list[tuple[str, ModuleType]] = list(registry.parts(PACKAGE, names))
+        self._collectors: dict[str, Collector] = {name: part.make(context) for name, part in self._parts}
+
+    def collect(self) -> list[Reading]:
+        """Scans the tree and runs every collector; never raises."""
+        readings: list[Reading] = []
+        self._guarded("scan", self._scan)
+        for name, part in self._parts:
+            began = self._context.clock.monotonic()
+            found = self._guarded(name, self._collectors[name].collect)
+            seconds = self._context.clock.monotonic() - began
+            readings += absent(name, part.METRICS, "failed") if found is None else found
+            readings.append(Sample(SUCCESS, (name,), float(found is not None)))
+            readings.append(Sample(DURATION, (name,), seconds))
+        return readings
+
+    def _scan(self) -> Iterable[Reading]:
+        self._context.tree.scan()
+        return ()
+
+    def _guarded(self, name: str, work: Callable[[], Iterable[Reading]]) -> list[Reading] | None:
+        """The readings of ``work``, None when it failed."""
+        try:
+            return list(work())
+        except Exception as error:  # noqa: BLE001 - one collector's fault, whatever it is, must not take the others with it
+            if self._events is not None:
+                self._events.emit(FAILED, collector=name, error=f"{type(error).__name__}: {error}")
+            return None
+
+    def close(self) -> None:
+        """Closes the tree's descriptors."""
+        self._context.tree.close()
