@@ -1,0 +1,80 @@
+"""How a process that is not our child ended. Standard library only.
+
+Three sources, the first that answers: ``PIDFD_GET_INFO`` with ``PIDFD_INFO_EXIT`` (Linux 6.15, include/uapi/linux/
+pidfd.h; answers once the parent has reaped it), field 52 of /proc/PID/stat while it is a zombie (proc(5); same uid
+only), else unknown. Never a guess.
+"""
+
+import os
+import time
+
+from pilotfish_agent.launch import proc as procfs
+
+_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, struct pidfd_info of 64 bytes)
+_INFO_EXIT = 1 << 3
+_EXIT_CODE_AT = 60  # offset of exit_code in struct pidfd_info
+
+
+def from_pidfd(pidfd: int) -> int | None:
+    """The raw wait status by the kernel's own record; None: not reaped yet, or a kernel before 6.15."""
+    import fcntl
+
+    asked = bytearray(_INFO_EXIT.to_bytes(8, "little") + bytes(56))
+    try:
+        fcntl.ioctl(pidfd, _GET_INFO, asked)
+    except OSError:
+        return None
+    if not int.from_bytes(asked[:8], "little") & _INFO_EXIT:
+        return None
+    return int.from_bytes(asked[_EXIT_CODE_AT : _EXIT_CODE_AT + 4], "little", signed=True)
+
+
+def from_zombie(pid: int, start: int, proc: str = "/proc") -> int | None:
+    """The raw wait status of a zombie of our own uid; None: it is gone, another process, alive, or not ours.
+
+    The kernel shows 0 in place of the status to those who may not know it, so another uid's 0 is no answer.
+    """
+    try:
+        fields = procfs.stat(pid, proc)
+        if fields[0] not in {b"Z", b"X"} or int(fields[19]) != start:
+            return None
+        mine = os.geteuid() in {0, os.stat(f"{proc}/{pid}").st_uid}
+        return int(fields[49]) if mine else None
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def wait(pid: int, start: int, pidfd: int, seconds: float, proc: str = "/proc") -> int | None:
+    """The raw wait status of a process that has ended, asked for at most ``seconds``; None: unknown."""
+    deadline = time.monotonic() + seconds
+    while True:
+        status = from_pidfd(pidfd) if pidfd >= 0 else None
+        if status is None:
+            status = from_zombie(pid, start, proc)
+        if status is not None or time.monotonic() >= deadline:
+            return status
+        time.sleep(0.005)
+
+
+def cause(status: int | None) -> str:
+    """exit_zero, exit_nonzero, signal or unknown, as in ``pilotfish_process_exits_total``.
+
+    Whether a SIGKILL was the kernel's for want of memory, the control group's counter knows, not the status.
+    """
+    if status is None:
+        return "unknown"
+    if os.WIFSIGNALED(status):
+        return "signal"
+    return "exit_nonzero" if os.WEXITSTATUS(status) else "exit_zero"
+
+
+def record(pid: int, start: int, status: int | None, ended: float) -> bytes:
+    """``last_exit.json``: pid, start_time, ended (epoch seconds), cause, and code or signal (null when not so)."""
+    known = status is not None
+    code = os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None
+    signal = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
+    words = ["null" if n is None else str(n) for n in (status if known else None, code, signal)]
+    return (
+        f'{{"pid": {pid}, "start_time": {start}, "ended": {ended:.3f}, "cause": "{cause(status)}", '
+        f'"status": {words[0]}, "code": {words[1]}, "signal": {words[2]}}}\n'
+    ).encode()
