@@ -21,7 +21,7 @@ PREFIX = "PILOTFISH_"
 FOREIGN = ("PILOTFISH_SERVICE_", "PILOTFISH_PORT")
 """Kubernetes sets these for a Service named pilotfish."""
 
-OWN = frozenset({"PILOTFISH_SOCKET", "PILOTFISH_CONFIG"})
+OWN = frozenset({"PILOTFISH_SOCKET", "PILOTFISH_CONFIG", "PILOTFISH_RUNTIME_DIR", "PILOTFISH_STATE_DIR"})
 FLAGS = {"model.name": "--model", "model.version": "--model-version"}
 """Flags that are not named like their key."""
 
