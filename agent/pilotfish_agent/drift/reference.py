@@ -6,6 +6,7 @@ One JSON object, `pilotfish-reference/1`. No raw value is in it but bin edges an
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -71,11 +72,11 @@ class FeatureReference:
         return LevelBinner(self.levels or ())
 
     def bins(self) -> tuple[str, ...]:
-        """What each of the K bins holds, in words: ``(1.5, 2.5]``, a level, ``other``, ``missing``, ``+inf``, ``-inf``."""
+        """What each of the K bins holds, in words: ``(1.5, 2.5]``, a level, ``other``, ``missing``, ``+inf``."""
         if self.edges is None:
             return (*(self.levels or ()), "other", "missing")
         ends = [f"{e:.6g}" for e in self.edges]
-        inner = [f"({a}, {b}]" for a, b in zip(ends, ends[1:], strict=False)]
+        inner = [f"({a}, {b}]" for a, b in itertools.pairwise(ends)]
         return (f"<= {ends[0]}", *inner, f"> {ends[-1]}", "missing", "+inf", "-inf")
 
 
@@ -187,7 +188,7 @@ def load(path: str) -> Reference:
 
 
 def looks_like_reference(head: bytes) -> bool:
-    """Whether a file that starts so is meant as a built reference rather than data (keys are sorted: `created` first)."""
+    """Whether a file that starts so is meant as a built reference, not as data (its keys are sorted)."""
     return head.lstrip()[:12].startswith(b'{"created":') or b'"pilotfish-reference/' in head
 
 

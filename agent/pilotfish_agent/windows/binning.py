@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
@@ -22,6 +23,8 @@ DIGITS = 12  # values that agree to so many significant digits are one value: fl
 EXACT = 2.0**53  # above it float64 skips integers
 MISSING_WORDS = frozenset(("", "NA", "NaN", "null", "None", "N/A"))
 REMEMBERED = 256  # texts that are no levels whose place is kept: reading one again costs a microsecond
+MAX_DIGITS = 15  # whole numbers of more digits need not survive float64
+_CODE = re.compile(r"0\d|.*_")
 _LARGEST = float(np.finfo(np.float64).max)
 
 
@@ -152,7 +155,7 @@ class LevelBinner:
             place += [i, len(levels)]
         self._edges = np.array([*edges, math.inf])
         self._place: Ints = np.array([*place, len(levels) + 1])
-        self._seen: dict[str | None, int] = {**self._index}
+        self._seen: dict[str | None, int] = dict(self._index.items())
 
     def counts(self, column: Column) -> Ints:
         """Counts of a column, int64 (L+2,)."""
@@ -181,15 +184,22 @@ class LevelBinner:
             if text is None or text in MISSING_WORDS:
                 found = self.bins - 1
             else:
-                found = self._index.get(_reread(text), self.bins - 2)
+                found = self._index.get(reread(text), self.bins - 2)
             if len(self._seen) < len(self._index) + REMEMBERED:
                 self._seen[text] = found
         return found
 
 
-def _reread(text: str) -> str:
-    """A text in canonical form where it stands for a boolean or a number, else as it is."""
-    if text[:1].isdigit() or text[:1] in "+-.":
+def reread(text: str) -> str:
+    """A text in canonical form where it stands for a number (``3.0`` is ``3``) or boolean (``True``), else as it is.
+
+    Digits with a leading zero (post codes) and more digits than float64 holds are codes, not numbers.
+    """
+    first = text[:1]
+    if first.isdigit() or first in ("+", "-", "."):
+        digits = text.lstrip("+-")
+        if _CODE.match(digits) or len(digits) > MAX_DIGITS:
+            return text
         try:
             return canonical(float(text)) or text
         except ValueError:

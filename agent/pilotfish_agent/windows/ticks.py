@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 MIN_ROWS = 20
 MAX_SECONDS = 600.0
@@ -31,18 +34,104 @@ class TickRule:
         """The first multiple of the tick after ``now``."""
         return (math.floor(now / self.tick_seconds) + 1) * self.tick_seconds
 
-    def closes_at(self, opened: float, rows: int, now: float) -> float | None:
-        """The multiple at or before ``now`` at which a tick closes that holds ``rows`` since ``opened``, else None.
+    def closes_at(self, opened: float, latest: float, rows: int, now: float) -> float | None:
+        """The multiple at or before ``now`` at which a tick closes, else None.
 
         Args:
-            opened: time of the tick's first row.
-            rows: rows in it, none of them later than ``now``.
+            opened: when the tick's first row came.
+            latest: when its last row came, ``opened <= latest <= now``.
+            rows: rows in it.
             now: the present.
         """
         if rows < 1:
             return None
-        start = self.boundary(opened)
-        first = start + self.tick_seconds
+        full = self.following(latest)
         if rows < self.min_rows:
-            first = start + math.ceil(max(self.max_seconds, self.tick_seconds) / self.tick_seconds) * self.tick_seconds
-        return first if now >= first else None
+            # The first multiple at which it is old enough, but none before its last row came.
+            patience = math.ceil(max(self.max_seconds, self.tick_seconds) / self.tick_seconds) * self.tick_seconds
+            full = max(full, self.boundary(opened) + patience)
+        return full if now >= full else None
+
+
+@dataclass(slots=True)
+class Splitter:
+    """Cuts rows with times into ticks, a batch at a time, as the agent's clock would have.
+
+    A row older than the open tick counts in the open tick and in ``late``.
+
+    Attributes:
+        rule: when a tick closes.
+        late: rows that came after their tick had closed.
+        rows: of the open tick; begins: the multiple at which it could have begun, -inf before the first closing.
+    """
+
+    rule: TickRule
+    late: int = 0
+    rows: int = 0
+    begins: float = -math.inf
+    _opened: float = math.nan
+    _now: float = -math.inf
+
+    def split(self, times: NDArray[np.float64]) -> list[tuple[int, float]]:
+        """Where ticks close within the next rows.
+
+        Args:
+            times: epoch seconds of the rows, in file order, finite.
+
+        Returns:
+            (i, at): before row i a tick closed, at the multiple ``at``; ascending.
+        """
+        if not len(times):
+            return []
+        clock = np.maximum.accumulate(np.maximum(times, self._now))
+        cells = np.floor(clock / self.rule.tick_seconds)
+        starts = np.concatenate(([0], np.flatnonzero(np.diff(cells)) + 1)).tolist()
+        ends = [*starts[1:], len(times)]
+        closed: list[tuple[int, float]] = []
+        for start, end in zip(starts, ends, strict=True):
+            at = self.advance(float(clock[start]))
+            if at is not None:
+                closed.append((start, at))
+            if not self.rows:
+                self._opened = float(clock[start])
+            self.rows += end - start
+            self._now = float(clock[end - 1])
+            if self.begins > -math.inf:
+                self.late += int((times[start:end] < self.begins).sum())
+        return closed
+
+    def advance(self, now: float) -> float | None:
+        """Closes the open tick if it is due at ``now``; returns the multiple at which it closed."""
+        at = self.rule.closes_at(self._opened, self._now, self.rows, now) if self.rows else None
+        if at is not None:
+            self.rows, self.begins = 0, at
+        return at
+
+    def flush(self) -> float | None:
+        """Closes the last tick at the end of the data, if it holds a row: at the multiple at which it would have closed."""
+        if not self.rows:
+            return None
+        return self.advance(self._now + max(self.rule.max_seconds, self.rule.tick_seconds) + self.rule.tick_seconds)
+
+
+@dataclass(slots=True)
+class RowSplitter:
+    """Ticks of a fixed number of rows, for data without times; a tick stands for one minute.
+
+    Attributes:
+        size: rows a tick.
+    """
+
+    size: int
+    late: int = field(default=0, init=False)
+    rows: int = field(default=0, init=False)
+    ticks: int = field(default=0, init=False)
+
+    def split(self, rows: int) -> list[tuple[int, float]]:
+        """Where ticks close within the next ``rows``: (i, seconds since the first row), i = rows when at the end."""
+        closed = []
+        for at in range(self.size - self.rows, rows + 1, self.size):
+            self.ticks += 1
+            closed.append((at, self.ticks * 60.0))
+        self.rows = (self.rows + rows) % self.size
+        return closed

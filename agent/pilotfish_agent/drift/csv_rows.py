@@ -1,0 +1,230 @@
+"""CSV (UTF-8, header, RFC 4180) as column batches."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pilotfish_agent.drift.json_rows import select
+from pilotfish_agent.drift.rows import (
+    BATCH_CELLS,
+    BATCH_ROWS,
+    EXPECTED_TIME,
+    MAX_LINE,
+    BadRows,
+    Layout,
+    Rows,
+    blocks,
+    check_names,
+    times,
+)
+from pilotfish_agent.windows.binning import EXACT, MISSING_WORDS, number
+from pilotfish_core.errors import DataError
+from pilotfish_core.nouns import Column, ObservationBatch
+
+DEFAULT_TIME = "ts"
+# What Python reads as a number and a data file does not mean as one: post codes such as 0123, and 1_000.
+_CODES = re.compile(r"(?:^|\n)[+-]?0\d|_")
+# Stands for a line that is too long: one cell, so that it never has the header's width (unless that is one cell).
+_TOO_LONG = "\0too long\n"
+Numbered = list[tuple[int, list[str]]]
+
+
+@dataclass(slots=True)
+class CsvRows:
+    """A reader of one CSV file.
+
+    Attributes:
+        bad: where bad rows go.
+        rows: rows seen, bad ones included, the header not.
+        names: the features, in file order.
+    """
+
+    layout: Layout
+    bad: BadRows
+    rows: int = 0
+    lists: set[str] = field(default_factory=set)
+    names: dict[str, None] = field(default_factory=dict)
+    _header: list[str] = field(default_factory=list)
+    _time: str | None = None
+
+    def read(self, file: BinaryIO) -> Iterator[Rows]:
+        """Batches of the file; a bad row ends them, unless bad rows are skipped."""
+        reader = csv.reader(_texts(file), strict=True)
+        try:
+            header = next(reader)
+        except StopIteration:
+            raise DataError(f"{self.bad.name}: empty file", expected="a header and rows") from None
+        except csv.Error as error:
+            raise DataError(f"{self.bad.name}: header: {error}", expected="comma-separated names") from None
+        self._take_header(header)
+        held: Numbered = []
+        size = min(BATCH_ROWS, max(100, BATCH_CELLS // len(header)))
+        for pair in self._records(reader):
+            held.append(pair)
+            if len(held) >= size:
+                yield from self._rows(held)
+                held = []
+        if held:
+            yield from self._rows(held)
+
+    def _take_header(self, header: list[str]) -> None:
+        name = self.bad.name
+        if any(_undecodable(h) or "\0" in h for h in header):
+            raise DataError(f"{name}: header: not UTF-8 text", got=header[0][:40], expected="UTF-8")
+        if len(header) == 1 and re.search(r"[;\t|]", header[0]):
+            raise DataError(f"{name}: header: one column", got=header[0], expected="commas between the columns")
+        seen: set[str] = set()
+        for column in header:
+            if column in seen:
+                raise DataError(f"{name}: header: column {column!r} stands there twice", expected="unique names")
+            seen.add(column)
+        self._header = header
+        layout = self.layout
+        roles = {"--time-column": layout.time, "--prediction-column": layout.prediction}
+        roles |= {"--label-column": layout.label, "--id-column": layout.id}
+        for option, role in roles.items():
+            if role is not None and role not in seen:
+                raise DataError(f"{name}: no column for {option}", got=role, expected=nearest(role, header))
+        for column in (*layout.ignore, *layout.numeric, *layout.categorical):
+            if column not in seen:
+                raise DataError(f"{name}: no such column", got=column, expected=nearest(column, header))
+        self._time = layout.time or (DEFAULT_TIME if DEFAULT_TIME in seen else None)
+        apart = {self._time, layout.prediction, layout.label, layout.id} | layout.ignore
+        self.names = dict.fromkeys(h for h in header if h not in apart)
+        check_names(name, self.names)
+
+    def _records(self, reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+        width = len(self._header)
+        expected = f"{width} cells, as in the header"
+        while True:
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                self.rows += 1
+                self.bad.add(self.rows, None, str(error), "RFC 4180: quotes around a cell, doubled inside it")
+                continue
+            if not cells:
+                continue
+            self.rows += 1
+            if len(cells) == width and cells[0] != _TOO_LONG[:-1]:
+                yield self.rows, cells
+            elif cells[0] == _TOO_LONG[:-1]:
+                self.bad.add(self.rows, None, f"a line of more than {MAX_LINE:,} bytes", expected)
+            else:
+                self.bad.add(self.rows, None, f"{len(cells)} cells", expected)
+
+    def _rows(self, numbered: Numbered) -> Iterator[Rows]:
+        if self.bad.stopped():
+            return
+        drop: dict[int, None] = {}
+        columns = dict(zip(self._header, zip(*(cells for _, cells in numbered), strict=True), strict=True))
+
+        def refuse(i: int, column: str, got: object, expected: str) -> None:
+            if i not in drop:
+                drop[i] = None
+                self.bad.add(numbered[i][0], column, got, expected)
+
+        for name, cells in columns.items():
+            joined = "".join(cells)
+            if "\0" in joined or _undecodable(joined):
+                for i, cell in enumerate(cells):
+                    if "\0" in cell or _undecodable(cell):
+                        refuse(i, name, cell, "text without NUL bytes" if "\0" in cell else "UTF-8")
+        moments = None
+        if self._time is not None:
+            moments = times(columns[self._time])
+            for i in np.flatnonzero(np.isnan(moments)).tolist():
+                refuse(i, self._time, columns[self._time][i], EXPECTED_TIME)
+        features: dict[str, Column] = {}
+        for name in self.names:
+            features[name] = self._feature(name, columns[name], refuse)
+        made = self._batch(columns, features, numbered, moments, drop)
+        if made.batch.rows and not self.bad.stopped():
+            yield made
+
+    def _feature(self, name: str, cells: tuple[str, ...], refuse: object) -> Column:
+        if name in self.layout.numeric:
+            return _must_be_numbers(name, cells, refuse)
+        return _texts_of(cells) if name in self.layout.categorical else column_of(cells)
+
+    def _batch(
+        self,
+        columns: dict[str, tuple[str, ...]],
+        features: dict[str, Column],
+        numbered: Numbered,
+        moments: NDArray[np.float64] | None,
+        drop: dict[int, None],
+    ) -> Rows:
+        layout = self.layout
+        keep = np.array([i for i in range(len(numbered)) if i not in drop]) if drop else None
+        batch = ObservationBatch(
+            model=layout.model or "",
+            version=None,
+            source="tail",
+            rows=len(numbered) - len(drop),
+            features={k: select(v, keep) for k, v in features.items()},
+            prediction=select(column_of(columns[layout.prediction]), keep) if layout.prediction else None,
+            ids=select([c or None for c in columns[layout.id]], keep) if layout.id else None,
+        )
+        return Rows(batch, select(np.array([i for i, _ in numbered], np.int64), keep), select(moments, keep))
+
+
+def column_of(cells: tuple[str, ...]) -> Column:
+    """float64 when every cell is a number or missing, else texts with None for missing."""
+    try:
+        x = np.array(list(map(float, cells)))
+    except ValueError:
+        try:
+            x = np.array([float(c) if c not in MISSING_WORDS else np.nan for c in cells])
+        except ValueError:
+            return _texts_of(cells)
+    if _CODES.search("\n".join(cells)):
+        return _texts_of(cells)
+    # Whole numbers beyond 2^53 would lose digits.
+    if np.nanmax(np.abs(x), initial=0) >= EXACT and any(c.lstrip("+-").isdigit() and len(c) > 15 for c in cells):
+        return _texts_of(cells)
+    return x
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """``the column 'age'`` when one is close, else the first columns there are."""
+    close = difflib.get_close_matches(name, known, 1)
+    return f"one of the columns, perhaps {close[0]!r}" if close else "one of " + ", ".join(known[:8])
+
+
+def _texts(file: BinaryIO) -> Iterator[str]:
+    """Decoded lines; bytes that are not UTF-8 become lone surrogates, which are looked for cell by cell."""
+    for lines in blocks(file):
+        for line in lines:
+            yield _TOO_LONG if line is None else line.decode("utf-8", "surrogateescape")
+
+
+def _undecodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _texts_of(cells: tuple[str, ...]) -> list[str | None]:
+    return [None if c in MISSING_WORDS else c for c in cells]
+
+
+def _must_be_numbers(name: str, cells: tuple[str, ...], refuse: object) -> NDArray[np.float64]:
+    assert callable(refuse)
+    out = np.fromiter(map(number, cells), np.float64, len(cells))
+    for i in np.flatnonzero(np.isnan(out)).tolist():
+        if cells[i] not in MISSING_WORDS and cells[i].strip().lower() != "nan":
+            refuse(i, name, cells[i], "a number")
+    return out

@@ -1,0 +1,312 @@
+"""JSON lines, one prediction a line, as column batches (docs/contract: "Log and data records").
+
+The lines of a batch are joined to one array and parsed at once: half the cost of one call a line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from operator import itemgetter
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from pilotfish_agent.drift.rows import (
+    BATCH_CELLS,
+    BATCH_ROWS,
+    EXPECTED_TIME,
+    MAX_LINE,
+    BadRows,
+    Layout,
+    Rows,
+    blocks,
+    check_names,
+    times,
+)
+from pilotfish_agent.windows.binning import EXACT, MISSING_WORDS, canonical, number
+from pilotfish_core.errors import DataError
+from pilotfish_core.nouns import Column, ObservationBatch
+
+_NUMBER, _TEXT, _BOOL, _NONE = {int, float}, {str}, {bool}, type(None)
+_SCALARS = {int, float, str, bool, _NONE}
+EXPECTED_RECORD = 'an object a line such as {"ts": 1732320000, "features": {"age": 41}, "prediction": 0.8}'
+
+Record = dict[str, Any]
+Numbered = list[tuple[int, Record]]
+
+
+@dataclass(slots=True)
+class JsonRows:
+    """A reader of one JSON lines file.
+
+    Attributes:
+        bad: where bad rows go.
+        rows: records seen, bad ones included, label records not.
+        lists: features that are lists of numbers (embeddings): left out.
+    """
+
+    layout: Layout
+    bad: BadRows
+    rows: int = 0
+    lists: set[str] = field(default_factory=set)
+    names: dict[str, None] = field(default_factory=dict)
+    _timed: bool | None = None
+    _width: int | None = None
+    _models: set[str] = field(default_factory=set)
+
+    def read(self, file: BinaryIO) -> Iterator[Rows]:
+        """Batches of the file; a bad row ends them, unless bad rows are skipped."""
+        held: Numbered = []
+        for lines in blocks(file):
+            for start in range(0, len(lines), BATCH_ROWS):
+                held += self._records(lines[start : start + BATCH_ROWS])
+                if len(held) >= min(BATCH_ROWS, max(100, BATCH_CELLS // max(len(self.names), 1))):
+                    yield from self._rows(held)
+                    held = []
+        if held:
+            yield from self._rows(held)
+
+    def _records(self, lines: Sequence[bytes | None]) -> Numbered:
+        """The numbered records of some lines: blank lines and label records are no rows."""
+        full = [line for line in lines if line is None or not line.isspace()]
+        parsed = _parse_all(full)
+        if parsed is None:
+            return self._one_by_one(full)
+        first = self.rows + 1
+        self.rows += len(parsed)
+        return list(enumerate(parsed, first))
+
+    def _one_by_one(self, lines: Sequence[bytes | None]) -> Numbered:
+        found: Numbered = []
+        for line in lines:
+            self.rows += 1
+            if line is None:
+                self.bad.add(self.rows, None, f"a line of more than {MAX_LINE:,} bytes", EXPECTED_RECORD)
+                continue
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                self.bad.add(self.rows, None, _shown(line), f"{EXPECTED_RECORD} ({_why(error)})")
+                continue
+            if isinstance(record, dict):
+                found.append((self.rows, record))
+            else:
+                self.bad.add(self.rows, None, record, EXPECTED_RECORD)
+        return found
+
+    def _rows(self, numbered: Numbered) -> Iterator[Rows]:
+        good = self._checked(numbered)
+        if not good or self.bad.stopped():
+            return
+        made = self._batch([r for _, r in good], [i for i, _ in good])
+        if not self.bad.stopped() and made.batch.rows:
+            yield made
+
+    def _checked(self, numbered: Numbered) -> Numbered:
+        """Without records that are bad as a whole, label records and those of other models."""
+        good: Numbered = []
+        for pair in numbered:
+            row, record = pair
+            features, model = record.get("features"), record.get("model")
+            if features.__class__ is not dict:
+                if "features" in record and features is not None:
+                    self.bad.add(row, "features", features, 'an object such as {"age": 41}')
+                    continue
+                if record.get("prediction") is None:
+                    if "label" not in record or "id" not in record:
+                        self.bad.add(row, None, record, "a record with features or a prediction, or an id and a label")
+                    continue
+            if model is None or self._wanted(row, model):
+                good.append(pair)
+        return good
+
+    def _wanted(self, row: int, model: object) -> bool:
+        if not isinstance(model, str):
+            self.bad.add(row, "model", model, "a text")
+            return False
+        if self.layout.model is not None:
+            return model == self.layout.model
+        self._models.add(model)
+        if len(self._models) > 1:
+            raise DataError(
+                f"{self.bad.name}: row {row}: records of several models",
+                got=", ".join(sorted(self._models)),
+                expected="one",
+                todo="choose one with --model",
+            )
+        return True
+
+    def _batch(self, records: list[Record], numbers: list[int]) -> Rows:
+        """Columns of records; rows found bad on the way are dropped at the end."""
+        drop: dict[int, None] = {}
+
+        def refuse(i: int, column: str, got: object, expected: str) -> None:
+            if i not in drop:
+                drop[i] = None
+                self.bad.add(numbers[i], column, got, expected)
+
+        moments = self._times(records, refuse)
+        features = self._features(records, refuse)
+        prediction, probabilities = self._predictions([r.get("prediction") for r in records], refuse)
+        latency = None
+        if any("latency" in r for r in records):
+            latency = _numeric("latency", [r.get("latency") for r in records], refuse)
+        ids = [None if (i := r.get("id")) is None else str(i) for r in records] if "id" in records[0] else None
+        keep = np.array([i for i in range(len(records)) if i not in drop]) if drop else None
+        batch = ObservationBatch(
+            model=self.layout.model or next(iter(self._models), ""),
+            version=_version(records[-1]),
+            source="tail",
+            rows=len(records) - len(drop),
+            features={k: select(v, keep) for k, v in features.items()},
+            prediction=select(prediction, keep),
+            probabilities=select(probabilities, keep),
+            n_classes=0 if probabilities is None else probabilities.shape[1],
+            latency=select(latency, keep),
+            ids=select(ids, keep),
+        )
+        return Rows(batch, select(np.array(numbers, np.int64), keep), select(moments, keep))
+
+    def _times(self, records: list[Record], refuse: Any) -> Column | None:
+        if self._timed is None:
+            self._timed = "ts" in records[0]
+        if not self._timed:
+            return None
+        raw = [r.get("ts") for r in records]
+        found = times(raw)
+        for i in np.flatnonzero(np.isnan(found)).tolist():
+            refuse(i, "ts", raw[i], EXPECTED_TIME)
+        return found
+
+    def _features(self, records: list[Record], refuse: Any) -> dict[str, Column]:
+        dicts = [r.get("features") or {} for r in records]
+        fresh = [n for n in dict.fromkeys(chain.from_iterable(dicts)) if n not in self.names]
+        if fresh:
+            fresh = [n for n in fresh if n not in self.layout.ignore]
+            check_names(self.bad.name, fresh)
+            self.names.update(dict.fromkeys(fresh))
+            check_names(self.bad.name, self.names)
+        columns: dict[str, Column] = {}
+        for name in self.names:
+            try:
+                values = list(map(itemgetter(name), dicts))
+            except KeyError:
+                values = [d.get(name) for d in dicts]
+            column = self._column(name, values, refuse)
+            if column is not None:
+                columns[name] = column
+        return columns
+
+    def _column(self, name: str, values: list[Any], refuse: Any) -> Column | None:
+        types = set(map(type, values))
+        if list in types:
+            self.lists.add(name)
+            return None
+        if not types <= _SCALARS:
+            for i, value in enumerate(values):
+                if type(value) not in _SCALARS:
+                    refuse(i, name, value, "a number, text, true, false or null")
+                    values[i] = None
+            types &= _SCALARS
+        if name in self.layout.numeric:
+            return _numeric(name, values, refuse)
+        return scalars(values, types)
+
+    def _predictions(self, values: list[Any], refuse: Any) -> tuple[Column | None, Any]:
+        """(prediction, probabilities) columns: one of them, or none."""
+        types = set(map(type, values)) - {_NONE}
+        if not types:
+            return None, None
+        if self._width is None:
+            first = next(v for v in values if v is not None)
+            self._width = len(first) if isinstance(first, list) else 0
+        if self._width:
+            return None, _lists(values, self._width, refuse)
+        if not types <= _SCALARS:
+            for i, value in enumerate(values):
+                if type(value) not in _SCALARS:
+                    refuse(i, "prediction", value, "a number or a class, as in the rows before")
+                    values[i] = None
+            types &= _SCALARS
+        return scalars(values, types | {_NONE}), None
+
+
+def scalars(values: list[Any], types: set[type]) -> Column:
+    """A column of JSON scalars: float64 where all are numbers or null, else canonical texts."""
+    kinds = types - {_NONE}
+    if kinds <= _NUMBER:
+        try:
+            x = np.array(values, np.float64)
+        except OverflowError:
+            return [canonical(v) for v in values]
+        if int in kinds and len(x) and np.nanmax(np.abs(x), initial=0) >= EXACT:
+            return [canonical(v) for v in values]
+        return x
+    return values if kinds <= _TEXT else [canonical(v) for v in values]
+
+
+def _numeric(name: str, values: list[Any], refuse: Any) -> Column:
+    """A column that must hold numbers; texts count where they are numbers."""
+    out = np.full(len(values), np.nan)
+    for i, value in enumerate(values):
+        if isinstance(value, str):
+            out[i] = number(value)
+            wrong = bool(np.isnan(out[i])) and value not in MISSING_WORDS and value.lower() != "nan"
+        elif isinstance(value, int | float):
+            out[i] = number(str(value)) if not isinstance(value, bool) else value
+            wrong = False
+        else:
+            wrong = value is not None
+        if wrong:
+            refuse(i, name, value, "a number")
+    return out
+
+
+def _lists(values: list[Any], width: int, refuse: Any) -> Any:
+    out = np.full((len(values), width), np.nan)
+    expected = f"a list of {width} numbers, as in the rows before"
+    for i, value in enumerate(values):
+        if value is None:
+            continue
+        if not isinstance(value, list) or len(value) != width or not set(map(type, value)) <= _NUMBER:
+            refuse(i, "prediction", value, expected)
+            continue
+        out[i] = value
+    return out
+
+
+def select(column: Any, keep: Any) -> Any:
+    """Some rows of a column of any type, all of them when ``keep`` is None."""
+    if column is None or keep is None:
+        return column
+    return [column[i] for i in keep.tolist()] if isinstance(column, list) else column[keep]
+
+
+def _parse_all(lines: Sequence[bytes | None]) -> list[Record] | None:
+    """The records of all lines in one go; None when any of them is not one object."""
+    if not all(line is not None and line[:1] == b"{" for line in lines):
+        return None
+    try:
+        parsed = json.loads(b"[" + b",".join(lines) + b"]")  # type: ignore[arg-type] # no None: checked above
+    except (ValueError, RecursionError):
+        return None
+    # Two objects on one line, or one over two lines, would shift the numbering.
+    return parsed if len(parsed) == len(lines) and set(map(type, parsed)) <= {dict} else None
+
+
+def _version(record: Record) -> str | None:
+    version = record.get("version")
+    return None if version is None or not str(version) else str(version)
+
+
+def _shown(line: bytes) -> str:
+    return line[:100].decode("utf-8", "backslashreplace").rstrip("\n")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    return "nested too deep" if isinstance(error, RecursionError) else str(error)
