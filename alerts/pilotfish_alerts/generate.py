@@ -1,0 +1,154 @@
+"""Rules -> a Prometheus rule file, a Kubernetes PrometheusRule, and promtool's unit tests of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from string import Template
+from typing import Any
+
+import yaml
+
+from pilotfish_alerts.rule import JOB, Check, Firing, Rule
+from pilotfish_core import registry
+from pilotfish_core.errors import UsageError
+
+PACKAGE = "pilotfish_alerts.rules"
+RUNBOOKS = "https://github.com/pilotfish/pilotfish/blob/main/docs/alerts.md"
+_GROUP = "pilotfish"
+_LABEL = re.compile(r"\{\{ \$labels\.(\w+) \}\}")
+_VALUE = re.compile(r"\{\{ \$value[^}]*\}\}")
+_STREAMS = re.compile(r"\{\{ range.*\{\{ end \}\}")
+_SAFE_VALUE = re.compile(r"[\w.:/-]+\Z")
+
+
+def rules() -> tuple[Rule, ...]:
+    """All rules, by the name of their file."""
+    return tuple(module.RULE for _, module in registry.parts(PACKAGE))
+
+
+def settings(all_rules: Iterable[Rule], changed: Mapping[str, str]) -> dict[str, str]:
+    """The value of every setting.
+
+    Raises:
+        UsageError: a setting that no rule has, or a value that could break out of its place in PromQL.
+    """
+    values = {s.name: s.default for r in all_rules for s in r.settings}
+    for name, value in changed.items():
+        if name not in values:
+            raise UsageError("--set", got=name, expected="one of " + ", ".join(sorted(values)))
+        if not _SAFE_VALUE.match(value):
+            raise UsageError(f"--set {name}", got=value, expected="a number or a plain name")
+        if name != JOB.name and not _is_number(value):
+            raise UsageError(f"--set {name}", got=value, expected="a number above 0")
+        values[name] = value
+    return values
+
+
+def prometheus(changed: Mapping[str, str] | None = None, runbooks: str = RUNBOOKS) -> str:
+    """The rule file.
+
+    Args:
+        changed: settings that differ from their defaults.
+        runbooks: address of docs/alerts.md, to which ``runbook_url`` points.
+    """
+    return _dump(_groups(changed or {}, runbooks))
+
+
+def kubernetes(changed: Mapping[str, str] | None = None, runbooks: str = RUNBOOKS) -> str:
+    """The same as a PrometheusRule of the Prometheus operator; its ``spec`` is the rule file."""
+    metadata = {"name": "pilotfish", "labels": {"app.kubernetes.io/name": "pilotfish", "role": "alert-rules"}}
+    return _dump(
+        {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "PrometheusRule",
+            "metadata": metadata,
+            "spec": _groups(changed or {}, runbooks),
+        }
+    )
+
+
+def promtool_tests(rule_file: str, runbooks: str = RUNBOOKS) -> str:
+    """A file for `promtool test rules`: the scenarios of every rule, with the default settings.
+
+    Args:
+        rule_file: name of the file that `prometheus` wrote.
+        runbooks: as it was given there.
+    """
+    every = rules()
+    values = settings(every, {})
+    tests = [
+        {
+            "interval": "1m",
+            "input_series": [{"series": s, "values": v} for s, v in scenario.series.items()],
+            "alert_rule_test": [_expected(rule, check, values, runbooks) for check in scenario.checks],
+        }
+        for rule in every
+        for scenario in rule.scenarios
+    ]
+    return _dump({"rule_files": [rule_file], "evaluation_interval": "1m", "tests": tests})
+
+
+def _groups(changed: Mapping[str, str], runbooks: str) -> dict[str, Any]:
+    every = rules()
+    values = settings(every, changed)
+    return {"groups": [{"name": _GROUP, "rules": [_entry(r, values, runbooks) for r in every]}]}
+
+
+def _entry(rule: Rule, values: Mapping[str, str], runbooks: str) -> dict[str, Any]:
+    entry: dict[str, Any] = {"alert": rule.alert, "expr": Template(rule.expr).substitute(values)}
+    if rule.hold:
+        entry["for"] = rule.hold
+    if rule.keep:
+        entry["keep_firing_for"] = rule.keep
+    entry["labels"] = {"severity": rule.severity}
+    entry["annotations"] = _annotations(rule, values, runbooks)
+    return entry
+
+
+def _annotations(rule: Rule, values: Mapping[str, str], runbooks: str) -> dict[str, str]:
+    # safe_substitute: $labels and $value are Prometheus' own and stay
+    return {
+        "summary": Template(rule.summary).safe_substitute(values),
+        "description": Template(rule.description).safe_substitute(values),
+        "runbook_url": f"{runbooks}#{rule.alert.lower()}",
+    }
+
+
+def _expected(rule: Rule, check: Check, values: Mapping[str, str], runbooks: str) -> dict[str, Any]:
+    alerts = [
+        {
+            "exp_labels": {**one.labels, "severity": rule.severity},
+            "exp_annotations": {k: _filled(v, one) for k, v in _annotations(rule, values, runbooks).items()},
+        }
+        for one in check.firing
+    ]
+    return {"eval_time": check.at, "alertname": rule.alert, "exp_alerts": alerts}
+
+
+def _filled(text: str, one: Firing) -> str:
+    """The words as they must come out: labels from the alert, everything else as the scenario says."""
+    text = _STREAMS.sub(lambda _: one.texts.get("streams", ""), text)
+    text = _LABEL.sub(lambda m: one.labels.get(m[1], ""), text)
+    return _VALUE.sub(lambda _: one.texts["value"], text)
+
+
+def _is_number(value: str) -> bool:
+    try:
+        return float(value) > 0
+    except ValueError:
+        return False
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    """Texts of several lines as literal blocks."""
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+def _dump(document: object) -> str:
+    class Dumper(yaml.SafeDumper):  # a class of its own: a representer belongs to the class
+        pass
+
+    Dumper.add_representer(str, _text)
+    text: str = yaml.dump(document, Dumper=Dumper, sort_keys=False, width=10_000, allow_unicode=True)
+    return text

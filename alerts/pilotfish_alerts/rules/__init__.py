@@ -1,0 +1,1 @@
+"""One alert a file, as ``RULE``; the folder is the registry."""

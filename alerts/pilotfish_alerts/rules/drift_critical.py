@@ -1,0 +1,35 @@
+"""A stream has moved by at least `drift.critical_effect`."""
+
+from pilotfish_alerts.rule import Check, Rule, Scenario, firing
+from pilotfish_alerts.rules._words import STREAMS
+
+_MODEL = 'job="pilotfish",instance="a:7374",target="digits",model="digits",model_version="7"'
+_FIRES = firing(
+    "job=pilotfish instance=a:7374 target=digits model=digits model_version=7", streams="pixel_07, @prediction"
+)
+
+RULE = Rule(
+    alert="PilotfishDriftCritical",
+    # No `for`: the detector is sequential and keeps its own budget of false alarms; waiting only delays the truth.
+    expr='pilotfish_drift_alert_severity{severity="critical"} == 1',
+    severity="critical",
+    keep="10m",
+    summary="{{ $labels.model }} ({{ $labels.target }}): inputs or predictions have changed a lot",
+    description=(
+        f"The data of model {{{{ $labels.model }}}} on {{{{ $labels.instance }}}} differ from the reference by at "
+        f"least the critical effect. Streams over their threshold: {STREAMS}. The agent's page and /api/v1/drift say "
+        "since when and how; decide whether to stop, roll back or retrain."
+    ),
+    scenarios=(
+        Scenario(
+            {
+                f'pilotfish_drift_alert_severity{{{_MODEL},severity="critical"}}': "0x10 1x10 0x30",
+                f'pilotfish_drift_alert_severity{{{_MODEL},severity="warning"}}': "1x10 0x40",
+                f'pilotfish_drift_evidence_ratio{{{_MODEL},feature="@prediction"}}': "0.2x10 1.5x10 0.1x30",
+                f'pilotfish_drift_evidence_ratio{{{_MODEL},feature="pixel_07"}}': "0.2x10 9x10 0.1x30",
+                f'pilotfish_drift_evidence_ratio{{{_MODEL},feature="pixel_08"}}': "0.9x50",
+            },
+            (Check("5m"), Check("15m", (_FIRES,)), Check("45m")),
+        ),
+    ),
+)

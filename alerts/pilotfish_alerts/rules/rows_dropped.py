@@ -1,0 +1,30 @@
+"""Observations were lost before they were counted."""
+
+from pilotfish_alerts.rule import Check, Rule, Scenario, firing
+
+RULE = Rule(
+    alert="PilotfishRowsDropped",
+    expr="increase(pilotfish_capture_dropped_total[10m]) > 0",
+    severity="warning",
+    hold="5m",
+    summary="{{ $labels.instance }} loses observations ({{ $labels.reason }})",
+    description=(
+        "About {{ $value | humanize }} observations were lost in 10 minutes, for the reason {{ $labels.reason }}. "
+        "Verdicts rest on the rest. sdk_buffer: the agent was away or too slow; queue: it has too little memory or CPU."
+    ),
+    scenarios=(
+        Scenario(
+            {
+                'pilotfish_capture_dropped_total{job="pilotfish",instance="a:7374",reason="sdk_buffer"}': (
+                    "0x10 0+9x20 180x30"
+                ),
+                'pilotfish_capture_dropped_total{job="pilotfish",instance="a:7374",reason="queue"}': "7x60",
+            },
+            (
+                Check("10m"),
+                Check("25m", (firing("job=pilotfish instance=a:7374 reason=sdk_buffer", value="90"),)),
+                Check("55m"),
+            ),
+        ),
+    ),
+)
