@@ -61,8 +61,9 @@ def number(kind: Kind, value: object) -> float | None:
 
 
 def distribution(value: object, bounds: int) -> Distribution | None:
-    """A histogram's value, or None when it is none: a wrong number of buckets, a count that is negative or no whole number, a sum
-    that is not finite.
+    """A histogram's value, or None when it is none.
+
+    It is none with a wrong number of buckets, a count that is negative or no whole number, or a non-finite sum.
     """
     if not isinstance(value, Distribution) or len(value.counts) != bounds + 1 or not math.isfinite(value.total):
         return None

@@ -1,0 +1,56 @@
+"""``pilotfish rules``: the alert rules, as a Prometheus rule file or a Kubernetes PrometheusRule, to stdout."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from pilotfish_alerts import generate
+from pilotfish_core.errors import UsageError
+
+HELP = "print the alert rules for Prometheus"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    parser.add_argument(
+        "--format",
+        choices=("prometheus", "kubernetes"),
+        default="prometheus",
+        help="a rule file (default), or a PrometheusRule for the Prometheus operator",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a limit, such as latency_seconds=0.3 or job=serving; may be repeated; see --settings",
+    )
+    parser.add_argument("--settings", action="store_true", help="list what --set takes, its default and its reason")
+    parser.add_argument(
+        "--runbooks", default=generate.RUNBOOKS, metavar="URL", help="where docs/alerts.md can be read (%(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints them."""
+    if args.settings:
+        sys.stdout.write(_settings())
+        return 0
+    changed = dict(_pair(text) for text in args.set)
+    make = generate.kubernetes if args.format == "kubernetes" else generate.prometheus
+    sys.stdout.write(make(changed, args.runbooks))
+    return 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError("--set", got=text, expected="NAME=VALUE", todo="see `pilotfish rules --settings`")
+    return name.strip(), value.strip()
+
+
+def _settings() -> str:
+    found = {s.name: s for rule in generate.rules() for s in rule.settings}
+    wide = max(map(len, found))
+    return "".join(f"{n:<{wide}}  {found[n].default:<10}  {found[n].help}\n" for n in sorted(found))

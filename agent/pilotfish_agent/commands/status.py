@@ -1,0 +1,100 @@
+"""``pilotfish status``: one screen of a running agent."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pilotfish_agent.commands import _agents
+
+HELP = "one screen of a running agent: is the model well, what changed, since when, why"
+_SHOWN = 10
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    parser.add_argument("--json", action="store_true", help="the whole as JSON, as at /api/v1/status")
+    parser.add_argument("--agent", metavar="NAME", help="which instance, where several run")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Asks and prints."""
+    document = _agents.get(_agents.find(args.agent), "/api/v1/status")
+    sys.stdout.write(json.dumps(document, indent=2) + "\n" if args.json else screen(document))
+    return 0
+
+
+def screen(document: Mapping[str, Any]) -> str:
+    """The document of `/api/v1/status` as text; what an older or newer agent leaves out is left out."""
+    lines = [*_head(document), "", *_models(document), *_changes(document)]
+    lines += [f"notice: {_clean(n)}" for n in document.get("notices") or ()]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _head(document: Mapping[str, Any]) -> Iterator[str]:
+    target = document.get("target") or {}
+    up = {"True": "up", "False": "DOWN"}.get(str(target.get("up")), "unknown")
+    pid = f", pid {target['pid']}" if target.get("pid") is not None else ""
+    yield f"target     {_clean(target.get('name', '?'))}{pid}, {up}"
+    yield f"instance   {_clean(document.get('instance', '?'))}, Pilotfish {_clean(document.get('version', '?'))}"
+    if document.get("listen"):
+        yield f"page       http://{_clean(document['listen'])}/"
+    capture = document.get("capture") or {}
+    if capture.get("mode"):
+        yield f"capture    {_clean(capture['mode'])}"
+    budget = document.get("budget") or {}
+    if budget.get("false_alarms"):
+        total = budget.get("implied_total")
+        yield f"budget     {_clean(budget['false_alarms'])} false alarms" + (
+            f", in all {_clean(total)}" if total else ""
+        )
+    pids = [f"{_clean(n)} {p}" for n, p in (document.get("processes") or {}).items() if p is not None]
+    if pids:
+        yield f"processes  {', '.join(pids)}"
+
+
+def _models(document: Mapping[str, Any]) -> Iterator[str]:
+    rows: list[tuple[str, ...]] = [("MODEL", "VERSION", "STATE", "SEVERITY", "REFERENCE", "ROWS", "WINDOW")]
+    words = []
+    for m in document.get("models") or ():
+        name = _clean(m.get("model", "?"))
+        cells = (m.get("model_version"), m.get("state"), m.get("severity"), m.get("reference_id"))
+        counts = (f"{m.get('reference_rows', 0):,}", f"{m.get('window_rows', 0):,}")
+        rows.append((name, *(_clean(c) if c is not None else "-" for c in cells), *counts))
+        if m.get("words"):
+            words.append(f"{name}: {_clean(m['words'])}")
+    if len(rows) == 1:
+        yield "no predictions yet: instrument the model with pilotfish.Monitor, or send it traffic"
+        return
+    wide = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, wide, strict=True)).rstrip()
+    yield ""
+    yield from words
+
+
+def _changes(document: Mapping[str, Any]) -> Iterator[str]:
+    changed = [r for r in document.get("drift") or () if r.get("verdict") in {"drifting", "changed"}]
+    for r in changed[:_SHOWN]:
+        since = f" since {_time(r['began'])}" if r.get("began") is not None else ""
+        effect = f", effect {r['effect']:.2f}" if isinstance(r.get("effect"), int | float) else ""
+        why = f": {_clean(r['explanation'])}" if r.get("explanation") else ""
+        yield f"{r['verdict']} [{_clean(r.get('severity'))}] {_clean(r.get('feature'))}{since}{effect}{why}"
+    if len(changed) > _SHOWN:
+        yield f"and {len(changed) - _SHOWN} more: see --json"
+
+
+def _time(epoch: float) -> str:
+    try:
+        return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError, TypeError):
+        return "an unknown time"
+
+
+def _clean(value: object) -> str:
+    """Text for a terminal: names come from the model's data and must not move the cursor."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in str(value))
