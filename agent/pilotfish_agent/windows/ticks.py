@@ -54,7 +54,7 @@ class TickRule:
 
 
 @dataclass(slots=True)
-class Splitter:
+class TickSplitter:
     """Cuts rows with times into ticks, a batch at a time, as the agent's clock would have.
 
     A row older than the open tick counts in the open tick and in ``late``.
@@ -108,7 +108,7 @@ class Splitter:
         return at
 
     def flush(self) -> float | None:
-        """Closes the last tick at the end of the data, if it holds a row: at the multiple at which it would have closed."""
+        """Closes the last tick at the end of the data, if it holds a row, when it would have closed."""
         if not self.rows:
             return None
         return self.advance(self._now + max(self.rule.max_seconds, self.rule.tick_seconds) + self.rule.tick_seconds)
