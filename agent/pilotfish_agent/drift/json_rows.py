@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any, BinaryIO
 
@@ -99,11 +99,14 @@ class JsonRows:
 
     def _rows(self, numbered: Numbered) -> Iterator[Rows]:
         good = self._checked(numbered)
-        if not good or self.bad.stopped():
-            return
-        made = self._batch([r for _, r in good], [i for i, _ in good])
-        if not self.bad.stopped() and made.batch.rows:
-            yield made
+        # A record without features says nothing of them: such records are batches of their own.
+        for _, run in groupby(good, lambda pair: bool(pair[1].get("features"))):
+            if self.bad.stopped():
+                return
+            part = list(run)
+            made = self._batch([r for _, r in part], [i for i, _ in part])
+            if not self.bad.stopped() and made.batch.rows:
+                yield made
 
     def _checked(self, numbered: Numbered) -> Numbered:
         """Without records that are bad as a whole, label records and those of other models."""
@@ -190,6 +193,8 @@ class JsonRows:
             self.names.update(dict.fromkeys(fresh))
             check_names(self.bad.name, self.names)
         columns: dict[str, Column] = {}
+        if not any(dicts):
+            return columns
         for name in self.names:
             try:
                 values = list(map(itemgetter(name), dicts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -83,7 +84,7 @@ class KeptColumn:
         if self.codes is not None:
             self.codes[at] = _MISSING
 
-    def _add_texts(self, column: list[str | None], chosen: Ints | None, at: Ints) -> None:
+    def _add_texts(self, column: Sequence[str | None], chosen: Ints | None, at: Ints) -> None:
         self.rising = False
         if self.codes is None:
             self.codes = np.full(len(self.values), _MISSING, np.int32)

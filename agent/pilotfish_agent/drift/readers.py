@@ -111,7 +111,7 @@ class DataFile:
             if self._read_once:
                 raise UsageError("standard input can be read once only, and this needs two passes", todo="give a file")
             self._read_once = True
-            self._raw = open(sys.stdin.fileno(), "rb", closefd=False)
+            self._raw = open(sys.stdin.fileno(), "rb", closefd=False)  # noqa: SIM115 - as below
             return self._raw
         try:
             if os.path.isdir(self.path):

@@ -93,13 +93,10 @@ class BadRows:
         if self._first is None or self.skip:
             return
         where, got, expected = self._first
-        many = f"{self.count:,} of {rows:,} rows " + ("is" if self.count == 1 else "are") + " bad"
-        raise DataError(
-            f"{self.name}: {where}",
-            got=got,
-            expected=expected,
-            todo=f"{many}: mend them or use --skip-bad",
-        )
+        verb = "is" if self.count == 1 else "are"
+        many = f"{self.count:,} of {rows:,} rows {verb} bad"
+        todo = many + ": mend them or use --skip-bad"
+        raise DataError(f"{self.name}: {where}", got=got, expected=expected, todo=todo)
 
 
 def blocks(file: BinaryIO) -> Iterator[list[bytes | None]]:
