@@ -90,8 +90,9 @@ def claim(wanted: str, runtimes: list[str], states: list[str], holder: tuple[int
         NoPlaceError: none of ``runtimes`` can be used.
     """
     tried = []
+    longest = (safe_name(wanted) + "-4194304")[:LONGEST_NAME]  # the highest pid is the highest number
     for base in runtimes:
-        if len(os.fsencode(f"{base}/{'x' * LONGEST_NAME}/{_SOCKET}")) > LONGEST_SOCKET:
+        if len(os.fsencode(f"{base}/{longest}/{_SOCKET}")) > LONGEST_SOCKET:
             tried.append(f"{base}: too long for a socket's path")
             continue
         try:
