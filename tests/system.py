@@ -1,4 +1,4 @@
-"""Tests that need a program of a system package: skipped by name with the line that installs it; in CI they run and fail."""
+"""Tests that need a system package are skipped by name with the line that installs it; with CI set they run."""
 
 from __future__ import annotations
 
