@@ -94,6 +94,11 @@ class ProcessTree:
         return tuple(self._members.values())
 
     @property
+    def living(self) -> tuple[Member, ...]:
+        """Those that have not ended: zombies hold no memory and no descriptors any more."""
+        return tuple(m for m in self._members.values() if not m.stat.ended)
+
+    @property
     def alive(self) -> Mapping[Key, Key | None]:
         """Each member's key with its parent's, as a `Ledger` wants it."""
         return {m.key: m.parent for m in self._members.values()}
@@ -107,7 +112,7 @@ class ProcessTree:
         return member
 
     def follow(self, root_pid: int, start_time: int | None) -> None:
-        """Goes on with the target's next process; counts and sums go on too. Counts a restart if there was one before."""
+        """Goes on with the target's next process, as a restart if there was one before; counts and sums go on too."""
         self.restarts += self._seen_root
         self._root = (root_pid, start_time)
         self._seen_root = False
@@ -188,17 +193,25 @@ class ProcessTree:
 
     def _children(self, member: Member, *, slow: bool) -> list[int] | None:
         """PIDs of its children as the kernel lists them; None where this kernel has no such list."""
+        main = f"task/{member.pid}/children"
         try:
-            tids = (
-                os.listdir(f"{self.proc}/{member.pid}/task") if slow and member.stat.threads > 1 else [str(member.pid)]
-            )
-            children: list[int] = []
-            for tid in tids:
-                children += _read_children(member.files, f"task/{tid}/children", keep=tid == str(member.pid))
+            children = member.files.read_list(main).split()
         except FileNotFoundError:
             return [] if member.files.gone() else None
-        except (OSError, ValueError):
+        except OSError:
             return []
+        if slow and member.stat.threads > 1:
+            children += self._thread_children(member)
+        return [int(pid) for pid in children if pid.isdigit()]
+
+    def _thread_children(self, member: Member) -> list[bytes]:
+        children: list[bytes] = []
+        try:
+            for tid in os.listdir(f"{self.proc}/{member.pid}/task"):
+                if tid != str(member.pid):
+                    children += member.files.read_list(f"task/{tid}/children", keep=False).split()
+        except OSError:  # a thread that ended meanwhile: its children are in another thread's list at the next look
+            pass
         return children
 
     def _by_parent(self) -> dict[int, list[int]]:
@@ -236,8 +249,3 @@ class ProcessTree:
         if pidfd is not None:
             os.close(pidfd)
             self._descriptors.give(1)
-
-
-def _read_children(files: ProcessFiles, name: str, *, keep: bool) -> list[int]:
-    """PIDs of one thread's children; unlike the other files this one is empty for most."""
-    return [int(word) for word in files.read_list(name, keep=keep).split()]

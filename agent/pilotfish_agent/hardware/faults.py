@@ -11,7 +11,7 @@ from pilotfish_core.metrics import Metric, Reading, Sample
 FAULTS = Metric(
     "pilotfish_process_page_faults_total",
     "counter",
-    "Page faults of the model's process tree; major ones waited for storage: a model that swaps or reloads its weights.",
+    "Page faults of the model's process tree; major ones waited for storage: it swaps or reloads weights.",
     ("target", "kind"),
 )
 METRICS = (FAULTS,)

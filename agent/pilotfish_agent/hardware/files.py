@@ -32,7 +32,7 @@ class _Files:
     def collect(self) -> Iterable[Reading]:
         self._forget_limits()
         try:
-            found = per_member(self._context.tree, self._measure)
+            found = per_member(self._context.tree, self._measure, self._context.tree.living)
         except Refused as refused:
             return absent("files", METRICS, refused.reason)
         if not found:
@@ -45,8 +45,6 @@ class _Files:
         return [Sample(OPEN, (target,), float(sum(count for count, _ in found.values()))), *ratio]
 
     def _measure(self, member: Member) -> tuple[int, int | None]:
-        if member.stat.ended:
-            return 0, None
         fd = member.files.folder("fd")
         count = os.fstat(fd).st_size if self._by_size else len(os.listdir(fd))
         if member.key not in self._limits:

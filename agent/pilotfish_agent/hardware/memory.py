@@ -37,7 +37,7 @@ class _Memory:
 
     def collect(self) -> Iterable[Reading]:
         try:
-            found = per_member(self._context.tree, _kibibytes)
+            found = per_member(self._context.tree, _kibibytes, self._context.tree.living)
         except Refused as refused:
             return absent("memory", METRICS, refused.reason)
         if not found:

@@ -14,7 +14,7 @@ __all__ = ["METRICS", "ProcessTree", "make"]
 PROCESSES = Metric(
     "pilotfish_processes",
     "gauge",
-    "Live processes of the model's tree by role: main, worker (below it), other (beyond the number sampled one by one).",
+    "Live processes of the model's tree by role: main, worker (below it), other (too many to sample one by one).",
     ("target", "role"),
 )
 THREADS = Metric("pilotfish_process_threads", "gauge", "Threads of the model's process tree.", ("target",))
@@ -46,7 +46,7 @@ class _Tree:
 
     def collect(self) -> Iterable[Reading]:
         tree, target = self._context.tree, self._context.target
-        alive = [m for m in tree.members if not m.stat.ended]
+        alive = tree.living
         root = tree.root
         main = int(root is not None)
         for role, count in (("main", main), ("worker", len(alive) - main), ("other", tree.other)):
