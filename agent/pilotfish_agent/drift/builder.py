@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pilotfish_agent.drift.kept import KeptColumn, Sample
 from pilotfish_agent.drift.layout import MIN_REFERENCE_ROWS, edges_from_reference
+from pilotfish_agent.drift.readers import DataFile
 from pilotfish_agent.drift.redact import redacted
 from pilotfish_agent.drift.reference import (
     Binner,
@@ -45,6 +46,8 @@ SECTION = "features"
 
 
 def _names(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):  # of a variable or a flag
+        value = [part.strip() for part in value.split(",")]
     if not isinstance(value, list | tuple) or not all(isinstance(v, str) and v for v in value):
         raise ValueError("a list of column names such as [request_id, ts]")
     return tuple(value)
@@ -52,6 +55,8 @@ def _names(value: Any) -> tuple[str, ...]:
 
 def _types(value: Any) -> tuple[tuple[str, str], ...]:
     kinds = ("numeric", "categorical")
+    if isinstance(value, str):  # of a variable or a flag
+        value = {k.strip(): v.strip() for k, _, v in (part.partition("=") for part in value.split(","))}
     if not isinstance(value, Mapping) or not all(isinstance(k, str) and v in kinds for k, v in value.items()):
         raise ValueError("a mapping of column names to numeric or categorical, such as {hour: categorical}")
     return tuple(value.items())
@@ -363,17 +368,21 @@ def _quantiles(finite: Floats) -> Bins:
 
 
 def build(
-    rows: Callable[[], Iterable[Rows]],
-    builder: ReferenceBuilder,
-    **meta: Any,
+    file: DataFile, builder: ReferenceBuilder, *, rows: Callable[[], Iterable[Rows]] | None = None, **meta: Any
 ) -> Reference:
-    """Reads all rows, a second time when they are more than the builder holds, and makes their reference.
+    """Reads a file, a second time when it has more rows than the builder holds, and makes its reference.
 
     Args:
-        rows: gives the rows from the beginning, each time it is called.
+        file: what to read.
         builder: fresh.
+        rows: iterates over the file, to show progress on the way; the file itself when None.
         meta: see `ReferenceBuilder.reference`.
+
+    Raises:
+        DataError: the file is wrong, or nothing in it can be watched.
+        EmptyDataError: it has too few rows.
     """
-    for part in rows():
+    read = rows or (lambda: file)
+    for part in read():
         builder.add(part.batch, part.times)
-    return builder.reference(again=rows, **meta)
+    return builder.reference(again=read, skipped_rows=file.skipped, lists=sorted(file.lists), **meta)

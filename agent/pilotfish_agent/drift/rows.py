@@ -100,7 +100,7 @@ class BadRows:
 
 
 def blocks(file: BinaryIO) -> Iterator[list[bytes | None]]:
-    """Lines of a binary file with their line ends, about a MiB at a time; None stands for one longer than `MAX_LINE`."""
+    """Lines of a binary file with their ends, about a MiB at a time; None stands for one longer than `MAX_LINE`."""
     rest, too_long = b"", False
     while block := file.read(_BLOCK):
         lines: list[bytes | None] = list((rest + block).splitlines(keepends=True)) if b"\r" not in block else []

@@ -1,0 +1,214 @@
+"""``pilotfish replay LOG --reference REF``: a log through the same engine as fast as it goes.
+
+What would have alarmed, when and why; exit 0 whether or not it alarmed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from pilotfish_agent.commands import _data
+from pilotfish_agent.drift.latch import Entry
+from pilotfish_agent.drift.readers import STDIN, DataFile
+from pilotfish_agent.drift.reference import Reference, require
+from pilotfish_agent.drift.rows import Rows
+from pilotfish_agent.drift.watch import DriftWatch
+from pilotfish_agent.windows.ticks import RowSplitter, TickRule, TickSplitter
+from pilotfish_core.errors import UsageError
+
+HELP = "run a log through the drift engine: what would have alarmed, when and why"
+ROW_TICK_SECONDS = 60.0  # a tick of a fixed number of rows stands for one minute
+_MAX_ROWS_PER_TICK = 1_000_000
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    parser.add_argument("log", metavar="LOG", help="CSV or JSON lines, also .gz; `-` for standard input")
+    parser.add_argument("--reference", metavar="REF", required=True, help="a built reference, or any data file")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--tick", metavar="10s", help="ticks of log time (drift.tick)")
+    how.add_argument("--rows-per-tick", metavar="N", type=int, help="ticks of N rows, each standing for a minute")
+    parser.add_argument("--false-alarms", metavar="BUDGET", help="`1 per 30d`: over all streams (drift.false_alarms)")
+    parser.add_argument("--min-effect", metavar="D", help="changes within it are notices (drift.min_effect)")
+    parser.add_argument("--critical-effect", metavar="D", help="drift.critical_effect")
+    parser.add_argument("--dependence", metavar="PHI", help="rows that count as one, or auto (drift.dependence)")
+    parser.add_argument("--config", metavar="F", help="the agent's configuration")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    _data.add_data_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replays; exit 0, 2 for bad input."""
+    rows_per_tick = args.rows_per_tick
+    if rows_per_tick is not None and not 1 <= rows_per_tick <= _MAX_ROWS_PER_TICK:
+        raise UsageError("--rows-per-tick", got=rows_per_tick, expected=f"1 to {_MAX_ROWS_PER_TICK}")
+    if args.log == STDIN and args.reference == STDIN:
+        raise UsageError("LOG and REF cannot both be standard input")
+    tick = args.tick if rows_per_tick is None else f"{ROW_TICK_SECONDS:.0f}s"
+    flags = {"drift.tick": tick, "drift.false_alarms": args.false_alarms, "drift.min_effect": args.min_effect}
+    flags |= {"drift.critical_effect": args.critical_effect, "drift.dependence": args.dependence}
+    settings = _data.load_settings(args, flags)
+    reference = _data.any_reference(args.reference, args, settings)
+    drift = settings.section("drift")
+    model = args.model or reference.model or ""
+    watch = DriftWatch(model, reference, drift, task=settings.section("model").task)
+    replay = Replay(watch, reference, rows_per_tick, drift.tick)
+    replay.tables()
+    file = DataFile(args.log, _data.layout(args), skip_bad=args.skip_bad)
+    for rows in _data.with_progress(file, "replaying"):
+        replay.feed(rows, file)
+    replay.finish()
+    for notice in replay.notes(file):
+        _data.say(f"notice: {notice}")
+    found = replay.report(file.rows, drift.false_alarms.text)
+    if args.json:
+        print(json.dumps(found, ensure_ascii=False, allow_nan=False))
+    else:
+        sys.stdout.writelines(line + "\n" for line in table(found))
+    return 0
+
+
+@dataclass(slots=True)
+class Replay:
+    """A log on its way through one watch.
+
+    Attributes:
+        watch: the engine, with a reference.
+        reference: the watch's.
+        rows_per_tick: None: ticks of log time.
+        tick_seconds: of a tick of log time.
+        alarms, notices: items of the report.
+    """
+
+    watch: DriftWatch
+    reference: Reference
+    rows_per_tick: int | None
+    tick_seconds: float
+    alarms: list[dict[str, Any]] = field(default_factory=list)
+    notices: list[dict[str, Any]] = field(default_factory=list)
+    ticks: int = 0
+    _times: TickSplitter = field(init=False)
+    _counted: RowSplitter = field(init=False)
+    _read: int = 0
+    _last: float | None = None
+    _timed: bool = False
+
+    def __post_init__(self) -> None:
+        """Starts before the first row."""
+        self._times = TickSplitter(TickRule(self.tick_seconds))
+        self._counted = RowSplitter(self.rows_per_tick or 1)
+
+    def tables(self) -> None:
+        """Makes the tables the watch needs, if it does."""
+        while (request := self.watch.table_request()) is not None:
+            self.watch.set_tables(_data.make_tables(request, os.environ))
+
+    def feed(self, rows: Rows, file: DataFile) -> None:
+        """The next rows.
+
+        Raises:
+            UsageError: no times and no --rows-per-tick, or columns of the reference are missing.
+        """
+        if not self._read:
+            require(self.reference, file.names, file.name)
+            self._timed = rows.times is not None
+        if self.rows_per_tick is None:
+            if rows.times is None:
+                raise UsageError(
+                    f"{file.name}: the rows have no times",
+                    todo="name a --time-column, or give --rows-per-tick 100 (a tick then stands for a minute)",
+                )
+            closes = self._times.split(rows.times)
+        else:
+            closes = self._counted.split(rows.batch.rows)
+            if rows.times is not None:
+                closes = [(i, float(rows.times[i - 1]) if i else self._last or at) for i, at in closes]
+        self.ticks += len(closes)
+        entries = self.watch.run(rows.batch, closes=closes, times=rows.times)
+        self._take(entries, rows)
+        self.tables()
+        self._read += rows.batch.rows
+        if rows.times is not None:
+            self._last = float(rows.times[-1])
+
+    def finish(self) -> None:
+        """Closes the last tick where the rule would."""
+        if self.rows_per_tick is None:
+            at = self._times.flush()
+            if at is not None:
+                self.ticks += 1
+                self._take(self.watch.finish(at), None)
+
+    def _take(self, entries: list[Entry], rows: Rows | None) -> None:
+        for entry in entries:
+            row = entry.row
+            if rows is not None and 0 <= row - self._read - 1 < len(rows.numbers):
+                row = int(rows.numbers[row - self._read - 1])
+            item = {
+                "feature": entry.feature,
+                "ts": entry.ts if self._timed else None,
+                "began": entry.began if self._timed else None,
+                "row": row,
+                "evidence": entry.evidence,
+                "threshold": entry.threshold,
+                "effect": entry.effect,
+                "severity": entry.severity,
+                "explanation": entry.explanation,
+            }
+            if entry.kind == "alarm":
+                self.alarms.append(item)
+            elif entry.kind == "notice":
+                self.notices.append(item)
+
+    def report(self, rows: int, budget: str) -> dict[str, Any]:
+        """The object of ``replay --json``."""
+        return {
+            "reference_id": self.reference.id,
+            "rows": rows,
+            "late_rows": self._times.late,
+            "ticks": self.ticks,
+            "tick_seconds": ROW_TICK_SECONDS if self.rows_per_tick else self.tick_seconds,
+            "false_alarms": budget,
+            "alarms": self.alarms,
+            "notices": self.notices,
+            "final": [{"feature": r.feature, "verdict": r.verdict} for r in self.watch.results(self._last or 0.0)],
+        }
+
+    def notes(self, file: DataFile) -> Iterator[str]:
+        """What the user should know beside the report."""
+        known = {f.name for f in self.reference.features} | {i.name for i in self.reference.ignored}
+        extra = [n for n in file.names if n not in known]
+        if extra:
+            more = f" and {len(extra) - 8} more" if len(extra) > 8 else ""
+            yield f"columns that the reference lacks are not tested: {', '.join(extra[:8])}{more}"
+        if file.skipped:
+            yield f"{file.skipped:,} bad rows were left out"
+        if self._times.late:
+            yield f"{self._times.late:,} rows were older than their tick and counted in the next one"
+
+
+def table(found: dict[str, Any]) -> Iterator[str]:
+    """The report for people."""
+    yield (
+        f"{found['rows']:,} rows, {found['ticks']:,} ticks of {found['tick_seconds']:g} s "
+        f"against reference {found['reference_id']}, budget {found['false_alarms']}"
+    )
+    for word in ("alarms", "notices"):
+        items = found[word]
+        yield f"{len(items)} {word[:-1] if len(items) == 1 else word}" + (":" if items else "")
+        for item in items:
+            when = f"row {item['row']:,}" if item["ts"] is None else _moment(item["ts"])
+            yield f"  {when}  {item['severity']:8}  {item['explanation']}"
+    drifting = [f["feature"] for f in found["final"] if f["verdict"] == "drifting"]
+    yield "at the end: " + (f"drifting: {', '.join(drifting)}" if drifting else "nothing drifts")
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
