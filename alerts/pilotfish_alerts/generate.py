@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from string import Template
@@ -135,7 +136,7 @@ def _filled(text: str, one: Firing) -> str:
 
 def _is_number(value: str) -> bool:
     try:
-        return float(value) > 0
+        return 0 < float(value) < math.inf
     except ValueError:
         return False
 

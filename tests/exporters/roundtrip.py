@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any
 
 from hypothesis import strategies as st
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
+from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from pilotfish_core.metrics import Distribution, Metric, Sample
@@ -24,7 +24,7 @@ HISTOGRAM = Metric("pilotfish_any_seconds", "histogram", "Any times.", ("a",), (
 _NASTY = st.text(st.sampled_from('\\"\n\r\0\t {},=#\x7f\x85\u2028\ud800\udfff\ufeffné…a1_'), max_size=12)
 
 labels = st.one_of(st.none(), _NASTY, st.text(st.characters(), max_size=200), st.integers(), st.binary(max_size=4))
-numbers = st.one_of(
+numbers: st.SearchStrategy[Any] = st.one_of(
     st.floats(),
     st.integers(),
     st.booleans(),
@@ -45,6 +45,11 @@ samples = st.lists(
 ).map(tuple)
 
 Series = tuple[str, frozenset[tuple[str, str]]]
+
+
+def read_openmetrics(text: str) -> list[Any]:
+    """The families of an OpenMetrics page, by the strict parser of prometheus_client."""
+    return list(openmetrics_parser.text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
 
 
 def expected(given: tuple[Sample, ...]) -> dict[Series, float]:
