@@ -1,0 +1,309 @@
+"""One tick through the detector, and what follows from it: crossings, latches, severity, resolution. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from pilotfish_agent.drift import explain
+from pilotfish_agent.drift.detectors.shiryaev_roberts import Engine
+from pilotfish_agent.drift.effect import Effect, effect
+from pilotfish_agent.drift.latch import (
+    ALARM,
+    LEVELS,
+    NOTICE,
+    Entry,
+    History,
+    Latch,
+    Rule,
+    result_effect,
+    rule,
+    worse,
+)
+from pilotfish_agent.drift.resolve import Resolve
+from pilotfish_agent.drift.streams import MODEL, PREDICTION, SCORE
+from pilotfish_agent.drift.tables import StreamTables
+from pilotfish_agent.drift.tested import Floats, Ints, Tested
+from pilotfish_core.nouns import Severity
+
+WHOLE: Final = -1
+"""Position of `@model` among the latches."""
+CONTRIBUTORS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the operator asked for.
+
+    Attributes:
+        model: its name, for the entries.
+        budget: as written, for people.
+        critical_effect: lower bound of the effect from which an alarm is critical.
+    """
+
+    model: str
+    budget: str
+    critical_effect: float
+
+
+class Judge:
+    """The engine of one model with its latches.
+
+    Args:
+        streams: the tested streams, in the order of ``tables``.
+        tables: theirs.
+        terms: what the operator asked for.
+    """
+
+    def __init__(self, streams: Tested, tables: Sequence[StreamTables], terms: Terms) -> None:
+        self._streams = streams
+        self.tables = tables
+        self._terms = terms
+        self.history = History()
+        self.engine = Engine(tables)
+        self.threshold = tables[0].log_threshold
+        self.model_threshold = self.threshold - math.log(len(tables))
+        self.scores: Floats = np.full((2, len(tables)), -np.inf)
+        self.latches: dict[tuple[int, int], Latch] = {}
+        self._row = 0
+
+    def step(self, counts: Ints, opened: float, closed: float, rows: int, row: int, held_back: str) -> list[Entry]:
+        """One tick.
+
+        Args:
+            counts: of all streams (width,).
+            opened, closed: its limits, epoch seconds.
+            rows: how many it holds, of the model; row: all of the model's rows up to here.
+            held_back: why alarms are only info now; empty when they are not.
+        """
+        self.history.add(opened, rows)
+        self._row = row
+        self.scores = self.engine.step(self._streams.parts(counts))
+        if not self.latches and self.scores.max() < self.model_threshold:
+            return []
+        entries = self._follow(counts, closed, held_back)
+        return entries + self._cross(closed, held_back)
+
+    @property
+    def severity(self) -> Severity:
+        """The worst of all latches."""
+        worst: Severity = "none"
+        for latch in self.latches.values():
+            worst = worse(worst, latch.severity)
+        return worst
+
+    def drifting(self) -> list[str]:
+        """Names of what is latched at level alarm."""
+        return [latch.feature for (_, level), latch in sorted(self.latches.items()) if level == ALARM]
+
+    def evidence(self, f: int, level: int = ALARM) -> float:
+        """S of a stream, nats; of `@model` the log of the mean of exp(S) over its streams."""
+        if f == WHOLE:
+            return log_sum(self.scores[level]) - math.log(len(self.tables))
+        return float(self.scores[level, f])
+
+    def effect(self, f: int) -> Effect | None:
+        """Effect of a stream over the counts since the change began."""
+        table = self.tables[f]
+        return effect(np.asarray(table.counts), self.engine.since(f), np.asarray(table.pi), table.phi)
+
+    def release(self, closed: float, row: int) -> list[Entry]:
+        """Opens all latches: what they were measured against is no more."""
+        entries = [
+            replace(
+                latch.entry,
+                kind="resolved",
+                ts=closed,
+                row=row,
+                severity="none",
+                explanation=f"{explain.shown(latch.feature)}: evidence restarts, what it is compared with has changed",
+            )
+            for latch in self.latches.values()
+        ]
+        self.latches.clear()
+        return entries
+
+    # -- crossings
+
+    def _cross(self, closed: float, held_back: str) -> list[Entry]:
+        entries: list[Entry] = []
+        for level in (ALARM, NOTICE):
+            over = np.flatnonzero(self.scores[level] >= self.threshold).tolist()
+            fresh = [f for f in over if (f, level) not in self.latches]
+            entries += [self._latch(f, level, closed, held_back) for f in fresh]
+            if (WHOLE, level) not in self.latches:
+                rest = [f for f in range(len(self.tables)) if (f, level) not in self.latches]
+                if rest and log_sum(self.scores[level][rest]) >= self.threshold:
+                    entries.append(self._latch_model(rest, level, closed, held_back))
+        alarmed = {e.feature for e in entries if e.kind == "alarm"}
+        return [e for e in entries if e.kind == "alarm" or e.feature not in alarmed]
+
+    def _latch(self, f: int, level: int, closed: float, held_back: str) -> Entry:
+        table, stream = self.tables[f], self._streams.streams[f]
+        began, since = self.history.at(self.engine.began(f, level))
+        found = self.effect(f)
+        critical = level == ALARM and found is not None and found.lower >= self._terms.critical_effect
+        what = explain.what_changed(stream, table, self.engine.best(f, level), self.engine.since(f))
+        entry = self._entry(
+            stream.name,
+            level,
+            closed,
+            began,
+            since,
+            float(self.scores[level, f]),
+            found,
+            _severity(level, held_back, critical=critical),
+            what,
+            held_back if level == ALARM else "",
+        )
+        self.latches[f, level] = Latch(
+            stream.name, level, entry, entry.severity, {f: self._rule(f, level, since)}, critical=critical
+        )
+        return entry
+
+    def _latch_model(self, rest: list[int], level: int, closed: float, held_back: str) -> Entry:
+        largest = sorted(rest, key=lambda f: -self.scores[level, f])[:CONTRIBUTORS]
+        begun = [self.history.at(self.engine.began(f, level)) for f in largest]
+        began, since = max(begun, key=lambda pair: pair[1])
+        names = ", ".join(explain.shown(self._streams.streams[f].name) for f in largest)
+        entry = self._entry(
+            MODEL,
+            level,
+            closed,
+            began,
+            since,
+            log_sum(self.scores[level][rest]) - math.log(len(self.tables)),
+            None,
+            _severity(level, held_back, critical=False),
+            f"several streams changed, none of them over its own line: {names}",
+            held_back if level == ALARM else "",
+        )
+        rules = {f: self._rule(f, level, since) for f, (_, since) in zip(largest, begun, strict=True)}
+        self.latches[WHOLE, level] = Latch(MODEL, level, entry, entry.severity, rules)
+        return entry
+
+    def _entry(
+        self,
+        name: str,
+        level: int,
+        closed: float,
+        began: float,
+        since: int,
+        evidence: float,
+        found: Effect | None,
+        severity: Severity,
+        what: str,
+        held_back: str,
+    ) -> Entry:
+        threshold = self.model_threshold if name == MODEL else self.threshold
+        value, lower, upper = result_effect(found)
+        text = explain.sentence(
+            explain.Crossing(
+                name,
+                LEVELS[level],
+                what,
+                found,
+                began,
+                since,
+                evidence,
+                threshold,
+                self._terms.budget,
+                self._score_moved(name),
+                held_back,
+            )
+        )
+        return Entry(
+            kind="alarm" if level == ALARM else "notice",
+            level="alarm" if level == ALARM else "notice",
+            model=self._terms.model,
+            feature=name,
+            ts=closed,
+            began=began,
+            row=self._row,
+            since_rows=since,
+            severity=severity,
+            evidence=evidence,
+            threshold=threshold,
+            effect=value,
+            effect_lower=lower,
+            effect_upper=upper,
+            explanation=text,
+        )
+
+    def _score_moved(self, name: str) -> bool | None:
+        f = self._streams.index.get(SCORE)
+        if f is None or name in (SCORE, PREDICTION, MODEL):
+            return None
+        over = bool((self.scores[:, f] >= self.threshold).any())
+        return over or any((f, level) in self.latches for level in (NOTICE, ALARM))
+
+    def _rule(self, f: int, level: int, run: int) -> Rule:
+        return rule(Resolve(self.tables[f], run, level), len(self.tables[f].pi))
+
+    # -- while latched
+
+    def _follow(self, counts: Ints, closed: float, held_back: str) -> list[Entry]:
+        """Feeds the latches one tick; rises and resolutions."""
+        entries: list[Entry] = []
+        for (f, level), latch in sorted(self.latches.items(), key=lambda item: -item[0][1]):
+            back = [one.add(self._streams.part(counts, g)) for g, one in latch.rules.items()]
+            if all(back) and not (level == NOTICE and (f, ALARM) in self.latches):
+                entries.append(self._resolve(f, level, latch, closed))
+            elif level == ALARM and (risen := self._rise(f, latch, closed, held_back)):
+                entries.append(risen)
+        return entries
+
+    def _rise(self, f: int, latch: Latch, closed: float, held_back: str) -> Entry | None:
+        if f != WHOLE and not latch.critical and latch.effect_is_due(float(self.engine.since(f).sum())):
+            found = self.effect(f)
+            latch.critical = found is not None and found.lower >= self._terms.critical_effect
+        now = worse(latch.severity, _severity(ALARM, held_back, critical=latch.critical))
+        if now == latch.severity:
+            return None
+        latch.severity = now
+        value, lower, upper = result_effect(self.effect(f) if f != WHOLE else None)
+        return replace(
+            latch.entry,
+            kind="rise",
+            ts=closed,
+            row=self._row,
+            severity=now,
+            evidence=self.evidence(f, ALARM),
+            effect=value,
+            effect_lower=lower,
+            effect_upper=upper,
+        )
+
+    def _resolve(self, f: int, level: int, latch: Latch, closed: float) -> Entry:
+        del self.latches[f, level]
+        evidence = self.evidence(f, level)
+        for g in latch.rules:
+            self.engine.reset(g)
+            self.scores[:, g] = -np.inf
+        rows = self._row - latch.entry.row
+        return replace(
+            latch.entry,
+            kind="resolved",
+            ts=closed,
+            row=self._row,
+            severity="none",
+            evidence=evidence,
+            explanation=f"{explain.shown(latch.feature)}: back to the reference, {rows:,} rows after the "
+            f"{LEVELS[level]} of {explain.moment(latch.entry.ts)}",
+        )
+
+
+def _severity(level: int, held_back: str, *, critical: bool) -> Severity:
+    if level == NOTICE or held_back:
+        return "info"
+    return "critical" if critical else "warning"
+
+
+def log_sum(scores: Floats) -> float:
+    """Log sum exp, -inf where all are."""
+    top = float(scores.max())
+    return top + math.log(float(np.exp(scores - top).sum())) if math.isfinite(top) else top

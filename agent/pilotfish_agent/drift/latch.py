@@ -1,0 +1,169 @@
+"""From a crossing to an alarm that stays until the data are back (docs/statistics.md, section 10). Pure.
+
+A crossing latches a stream at a level: one entry, one count. While latched, no new entry appears; the severity may
+rise and never falls; when the resolving rule holds the latch opens.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+
+from pilotfish_agent.drift.effect import Effect
+from pilotfish_agent.drift.resolve import Resolve
+from pilotfish_agent.drift.tested import Floats, Ints
+from pilotfish_core.nouns import Severity
+
+NOTICE: Final = 0
+ALARM: Final = 1
+LEVELS: Final = ("notice", "alarm")
+Kind = Literal["alarm", "notice", "rise", "resolved"]
+
+# A latched stream costs more than a calm one; its rules are looked at in steps that move nothing by more than a
+# fiftieth: the decayed counts of the resolving rule by 2 % of their e-fold, the effect by 2 % of its rows.
+STEP: Final = 1 / 50
+_ORDER: Final[tuple[Severity, ...]] = ("none", "info", "warning", "critical")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One transition of a stream, or of `@model`.
+
+    Attributes:
+        kind: ``alarm`` and ``notice``: the line of that level was crossed; ``rise``: a latched alarm became more
+            severe; ``resolved``: a latch opened.
+        level: alarm or notice.
+        ts: epoch seconds of the tick's end.
+        began: epoch seconds of the first shifted tick.
+        row: rows of the model up to and including this tick, counted from 1.
+        since_rows: rows since ``began``.
+        evidence, threshold: nats, at that level.
+        effect, effect_lower, effect_upper: chi distance; None for `@model`.
+    """
+
+    kind: Kind
+    level: Literal["alarm", "notice"]
+    model: str
+    feature: str
+    ts: float
+    began: float
+    row: int
+    since_rows: int
+    severity: Severity
+    evidence: float
+    threshold: float
+    effect: float | None
+    effect_lower: float | None
+    effect_upper: float | None
+    explanation: str
+
+
+def worse(a: Severity, b: Severity) -> Severity:
+    """The more severe of two."""
+    return max(a, b, key=_ORDER.index)
+
+
+@dataclass(slots=True)
+class Latch:
+    """One latched stream at one level.
+
+    Attributes:
+        feature: the stream, or `@model`.
+        level: NOTICE or ALARM.
+        entry: as it crossed.
+        severity: now.
+        rules: the resolving rule of the stream, or of each contributor of `@model`, by position of the stream.
+    """
+
+    feature: str
+    level: int
+    entry: Entry
+    severity: Severity
+    rules: dict[int, Rule]
+    checked_rows: float = 0.0
+    critical: bool = False
+
+    def effect_is_due(self, rows: float) -> bool:
+        """Whether so many rows since the change began are worth another look at the effect."""
+        if rows < self.checked_rows * (1 + STEP) and rows >= self.checked_rows:
+            return False
+        self.checked_rows = rows
+        return True
+
+
+@dataclass(slots=True)
+class Rule:
+    """The resolving rule of one stream, fed in steps of at least a fiftieth of its e-fold."""
+
+    resolve: Resolve
+    held: Floats
+    holds: bool = False
+    rows: float = field(default=0.0)
+
+    def add(self, counts: Ints) -> bool:
+        """One tick of counts; whether the stream is back."""
+        self.held += counts
+        self.rows += float(counts.sum())
+        if self.rows >= self.resolve.rows * STEP:
+            self.holds = bool(self.resolve.add(self.held))
+            self.held[:] = 0
+            self.rows = 0.0
+        return self.holds
+
+
+def rule(resolve: Resolve, bins: int) -> Rule:
+    """A fresh rule over ``bins`` bins."""
+    return Rule(resolve, np.zeros(bins))
+
+
+class History:
+    """When ticks opened and how many rows came before them: bounded, older ticks more coarsely.
+
+    Args:
+        most: ticks remembered; beyond it every second one of the older half is forgotten.
+    """
+
+    def __init__(self, most: int = 8192) -> None:
+        self._most = most
+        self._ticks: list[int] = []
+        self._opened: list[float] = []
+        self._before: list[int] = []
+        self.ticks = 0
+        self.rows = 0
+
+    def add(self, opened: float, rows: int) -> None:
+        """The next tick: when it opened, how many rows it holds."""
+        self._ticks.append(self.ticks)
+        self._opened.append(opened)
+        self._before.append(self.rows)
+        self.ticks += 1
+        self.rows += rows
+        if len(self._ticks) > self._most:
+            half = self._most // 2
+            for column in (self._ticks, self._opened, self._before):
+                column[:half] = column[:half:2]
+
+    def at(self, tick: int) -> tuple[float, int]:
+        """(epoch seconds when tick number ``tick`` opened, rows since then, itself included)."""
+        place = max(bisect_right(self._ticks, tick) - 1, 0)
+        return self._opened[place], self.rows - self._before[place]
+
+    def dump(self) -> list[list[float]]:
+        """For a checkpoint: the newest 512 ticks, which is where changes begin."""
+        newest = slice(-512, None)
+        return [list(self._ticks[newest]), list(self._opened[newest]), list(self._before[newest])]
+
+    def load(self, dumped: list[list[float]], ticks: int, rows: int) -> None:
+        """Back from a checkpoint."""
+        self._ticks = [int(x) for x in dumped[0]]
+        self._opened = [float(x) for x in dumped[1]]
+        self._before = [int(x) for x in dumped[2]]
+        self.ticks, self.rows = ticks, rows
+
+
+def result_effect(found: Effect | None) -> tuple[float | None, float | None, float | None]:
+    """An effect's three numbers, or three times None."""
+    return (None, None, None) if found is None else tuple(found)

@@ -1,0 +1,85 @@
+"""Learning a reference from traffic when none was given (docs/statistics.md, section 11), up to `provisional`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from pilotfish_agent.drift.builder import ReferenceBuilder
+from pilotfish_agent.drift.reference import Kind, Reference
+from pilotfish_core.errors import DataError
+from pilotfish_core.nouns import ObservationBatch
+
+FIRST_ROWS: Final = 500
+REBUILDS: Final = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
+FINAL_ROWS: Final = 5_000
+FINAL_SECONDS: Final = 24 * 3600.0
+
+
+class Learner:
+    """Collects the rows of a model that has no reference.
+
+    Args:
+        model: its name.
+        task: ``model.task``.
+        ignore, types: section `features`.
+        learnt: a provisional reference of an earlier run; the next one must hold more rows than it.
+        since: epoch seconds of the first row of that run.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        task: str,
+        ignore: tuple[str, ...],
+        types: Mapping[str, Kind],
+        learnt: Reference | None = None,
+        since: float | None = None,
+    ) -> None:
+        self._model = model
+        self._builder: ReferenceBuilder | None = ReferenceBuilder(
+            task=task, ignore=ignore, types=types, max_rows=REBUILDS[-1]
+        )
+        self._plan = [n for n in (FIRST_ROWS, *REBUILDS) if learnt is None or n > learnt.rows]
+        self._carried = 0 if learnt is None else learnt.rows
+        self.since = since
+        self.seconds = 0.0
+        self._version: str | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows learnt from, those of an earlier run included while its reference is in force."""
+        return max(self._carried, self._builder.rows if self._builder is not None else REBUILDS[-1])
+
+    def add(self, batch: ObservationBatch, now: float) -> Reference | None:
+        """Takes a batch; a reference when one is due.
+
+        Returns:
+            None also where the rows so far hold nothing to watch: the next threshold tries again.
+        """
+        self.since = now if self.since is None else self.since
+        self.seconds = max(self.seconds, now - self.since)
+        if self._builder is None:
+            return None
+        self._builder.add(batch)
+        self._version = batch.version
+        if not self._plan or self._builder.rows < self._plan[0]:
+            return None
+        while self._plan and self._builder.rows >= self._plan[0]:
+            self._plan.pop(0)
+        return self._build(now)
+
+    def _build(self, now: float) -> Reference | None:
+        assert self._builder is not None
+        try:
+            made = self._builder.reference(created=now, model=self._model, version=self._version)
+        except DataError:
+            return None
+        if not self._plan:  # the last rebuild: the rows have served
+            self._builder = None
+        return made
+
+    def words(self) -> str:
+        """Progress for people: ``3,120 of 5,000 rows, 9 of 24 h``."""
+        hours = int(self.seconds // 3600)
+        return f"{min(self.rows, FINAL_ROWS):,} of {FINAL_ROWS:,} rows, {min(hours, 24)} of 24 h"

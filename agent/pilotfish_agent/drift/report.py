@@ -1,0 +1,192 @@
+"""What a DriftWatch tells: results, the status line, samples and notices. Reads the watch, changes nothing but its cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pilotfish_agent.drift import gauges
+from pilotfish_agent.drift.effect import Effect, effect
+from pilotfish_agent.drift.explain import shown
+from pilotfish_agent.drift.judge import WHOLE, Judge
+from pilotfish_agent.drift.latch import ALARM, NOTICE, Latch, result_effect
+from pilotfish_agent.drift.reference import SMALL_ROWS
+from pilotfish_agent.drift.streams import MODEL
+from pilotfish_agent.drift.tested import Floats, Tested
+from pilotfish_agent.drift.window import MIN_ROWS, Window
+from pilotfish_core.metrics import Sample
+from pilotfish_core.nouns import DriftResult, ModelStatus, Severity, Verdict
+
+if TYPE_CHECKING:
+    from pilotfish_agent.drift.watch import DriftWatch
+
+STATES: Final = ("drifting", "learning", "not_enough_data", "provisional", "stable")
+SEVERITIES: Final = ("none", "info", "warning", "critical")
+
+
+def notices(streams: Tested, unlisted: Sequence[str], limit: int) -> tuple[str, ...]:
+    """What people should know about the reference, one line each."""
+    lines = [f"{shown(name)} is not in the reference: not tested (not_in_reference)" for name in unlisted]
+    if streams.skipped:
+        names = ", ".join(map(shown, streams.skipped[:5]))
+        lines.append(f"limits.features is {limit}: {len(streams.skipped)} features are not tested ({names}, ...)")
+    if streams.reference.rows < SMALL_ROWS:
+        lines.append(f"the reference has {streams.reference.rows:,} rows: below {SMALL_ROWS:,} only large shifts alarm")
+    return tuple(lines)
+
+
+def effects(watch: DriftWatch) -> list[Effect | None]:
+    """Effect of each stream now: over the counts since the change began while it drifts, else over the window."""
+    streams, window, judge = watch.streams, watch.window, watch.judge
+    if streams is None or window is None:
+        return []
+    rows = window.effective()
+    out: list[Effect | None] = []
+    for f, stream in enumerate(streams.streams):
+        latched = judge is not None and (f, ALARM) in judge.latches
+        found = judge.effect(f) if judge is not None and latched else None
+        if found is None and rows[f] >= MIN_ROWS:
+            counts = stream.counts.astype(np.float64)
+            pi, phi = (counts + 0.5) / (counts.sum() + 0.5 * len(counts)), 1.0
+            if judge is not None:
+                pi, phi = judge.tables[f].pi, judge.tables[f].phi
+            found = effect(counts, np.asarray(streams.part(window.counts, f), np.float64), pi, phi, rows=float(rows[f]))
+        out.append(found)
+    return out
+
+
+def results(watch: DriftWatch) -> tuple[DriftResult, ...]:
+    """One result a stream of the reference, then `@model`, then what the reference lacks."""
+    streams, judge, window = watch.streams, watch.judge, watch.window
+    if streams is None or window is None:
+        return ()
+    found = []
+    for f, (stream, size) in enumerate(zip(streams.streams, effects(watch), strict=True)):
+        if judge is None:
+            found.append(_silent(watch, stream.name, "building tables"))
+        elif int(window.seen[f]) < MIN_ROWS and not _latches(judge, f):
+            found.append(_silent(watch, stream.name, f"{int(window.seen[f])} of {MIN_ROWS} rows"))
+        else:
+            found.append(_result(watch, judge, f, stream.name, size))
+    if judge is not None and len(streams.streams) > 1:
+        found.append(_result(watch, judge, WHOLE, MODEL, None))
+    found += [_silent(watch, name, "not_in_reference") for name in watch.unlisted]
+    return tuple(found)
+
+
+def _latches(judge: Judge, f: int) -> list[Latch]:
+    """The latches of a stream, the graver level first."""
+    return [judge.latches[f, level] for level in (ALARM, NOTICE) if (f, level) in judge.latches]
+
+
+def _silent(watch: DriftWatch, name: str, reason: str) -> DriftResult:
+    return DriftResult(
+        model=watch.model,
+        feature=name,
+        verdict="not_enough_data",
+        severity="none",
+        evidence=0.0,
+        threshold=watch.threshold,
+        reason=reason,
+    )
+
+
+def _result(watch: DriftWatch, judge: Judge, f: int, name: str, size: Effect | None) -> DriftResult:
+    latched = _latches(judge, f)
+    first = latched[0] if latched else None
+    verdict: Verdict = "stable" if first is None else "drifting" if first.level == ALARM else "changed"
+    severity: Severity = "none" if first is None else first.severity
+    value, lower, upper = result_effect(size)
+    return DriftResult(
+        model=watch.model,
+        feature=name,
+        verdict=verdict,
+        severity=severity,
+        evidence=max(0.0, judge.evidence(f)),
+        threshold=judge.model_threshold if f == WHOLE else judge.threshold,
+        effect=value,
+        effect_lower=lower,
+        effect_upper=upper,
+        began=None if first is None else first.entry.began,
+        since_rows=None if first is None else first.entry.since_rows + watch.rows - first.entry.row,
+        explanation="" if first is None else first.entry.explanation,
+        reason=watch.held_back if first is not None and first.level == ALARM else "",
+    )
+
+
+def status(watch: DriftWatch) -> ModelStatus:
+    """The model's line of `status`."""
+    reference = None if watch.streams is None else watch.streams.reference
+    return ModelStatus(
+        model=watch.model,
+        model_version=watch.version,
+        state=watch.state,
+        reference_id=None if reference is None else reference.id,
+        reference_rows=0 if reference is None else reference.rows,
+        window_rows=_window_rows(watch.window),
+        severity="none" if watch.judge is None else watch.judge.severity,
+        drifting=() if watch.judge is None else tuple(watch.judge.drifting()),
+        words=watch.words,
+    )
+
+
+def _window_rows(window: Window | None) -> int:
+    return 0 if window is None else int(window.rows().max(initial=0.0))
+
+
+class Cache:
+    """Samples are asked for once a second and change once a tick: gauges are computed when something moved."""
+
+    def __init__(self) -> None:
+        self._gauges: tuple[object, tuple[Sample, ...]] = (None, ())
+        self._counts: tuple[object, tuple[Sample, ...]] = (None, ())
+
+    def samples(self, watch: DriftWatch, make: gauges.Labels) -> tuple[Sample, ...]:
+        """All samples of the model."""
+        key = (watch.changes, make)
+        if self._gauges[0] != key:
+            self._gauges = (key, tuple(_gauges(watch, make)))
+        counted = (watch.changes, watch.rows, make)
+        if self._counts[0] != counted:
+            watch.drain()
+            rows = (*watch.all_counts().samples(make), *watch.predicted.samples(make))
+            self._counts = (counted, rows)
+        return self._gauges[1] + self._counts[1]
+
+
+def _gauges(watch: DriftWatch, make: gauges.Labels) -> Iterator[Sample]:
+    judge = watch.judge
+    yield from make.one_of(gauges.STATE, STATES, watch.state)
+    yield from make.one_of(gauges.SEVERITY, SEVERITIES, "none" if judge is None else judge.severity)
+    for severity, n in watch.alarms.items():
+        yield make(gauges.ALARMS, float(n), severity)
+    if watch.streams is None:
+        return
+    yield make(gauges.REFERENCE_ROWS, float(watch.streams.reference.rows))
+    yield make(gauges.REFERENCE_INFO, 1.0, watch.streams.reference.id)
+    yield make(gauges.WINDOW_ROWS, float(_window_rows(watch.window)))
+    yield from gauges.finite(gauges.LAST_RUN, make, watch.last_run)
+    if judge is not None:
+        yield make(gauges.THRESHOLD, judge.threshold)
+        yield make(gauges.DRIFTING, float(sum(name != MODEL for name in judge.drifting())))
+        if len(watch.streams.streams) > 1:
+            yield make(gauges.EVIDENCE_RATIO, _ratio(judge.evidence(WHOLE), judge.model_threshold), MODEL)
+        yield from gauges.per_stream(make, watch.streams, _engine_columns(judge))
+    if watch.window is not None:
+        sizes = [None if found is None else found.value for found in effects(watch)]
+        js = watch.window.divergence().tolist()
+        yield from gauges.per_stream(make, watch.streams, {gauges.EFFECT: sizes, gauges.DISTANCE: js})
+
+
+def _engine_columns(judge: Judge) -> dict[gauges.Metric, list[float | None]]:
+    scores: Floats = judge.scores[ALARM]
+    return {
+        gauges.EVIDENCE_RATIO: [_ratio(s, judge.threshold) for s in scores.tolist()],
+        gauges.MDE: [table.mde for table in judge.tables],
+    }
+
+
+def _ratio(evidence: float, threshold: float) -> float:
+    return max(0.0, evidence / threshold)

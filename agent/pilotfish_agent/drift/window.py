@@ -1,0 +1,77 @@
+"""What the streams look like now: decayed counts and the distance from the reference (docs/statistics.md, 10 and 14)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from pilotfish_agent.drift.tested import Floats, Ints, Tested
+
+FOLD_ROWS: Final = 10_000.0
+MIN_ROWS: Final = 200
+"""Fewer rows of a stream say nothing (docs/statistics.md, section 10)."""
+
+
+class Window:
+    """Decayed counts of all streams: a row weighs 1 when it enters, 1/e after 10,000 more.
+
+    Args:
+        streams: the tested streams.
+    """
+
+    def __init__(self, streams: Tested) -> None:
+        self._streams = streams
+        self._starts = streams.offsets[:-1]
+        self._sizes = np.diff(streams.offsets)
+        self.counts: Floats = np.zeros(streams.width)
+        self.squares: Floats = np.zeros(len(streams.streams))
+        self.seen: Ints = np.zeros(len(streams.streams), np.int64)
+
+    def add(self, counts: Ints) -> None:
+        """One tick of counts of all streams (width,)."""
+        if not len(self._starts):
+            return
+        rows = np.add.reduceat(counts, self._starts)
+        keep = np.exp(rows / -FOLD_ROWS)
+        self.counts *= keep[0] if (rows == rows[0]).all() else np.repeat(keep, self._sizes)
+        self.counts += counts
+        self.squares *= keep * keep
+        self.squares += rows
+        self.seen += rows
+
+    def rows(self) -> Floats:
+        """Weight of each stream's window (F,): rows, the older the less."""
+        return self._sum(self.counts)
+
+    def effective(self) -> Floats:
+        """Rows of equal weight that would be as certain, (F,): ``(sum w)^2 / sum w^2``; 0 where there are none."""
+        total = self.rows()
+        return np.divide(total * total, self.squares, out=np.zeros_like(total), where=self.squares > 0)
+
+    def divergence(self) -> Floats:
+        """Jensen-Shannon divergence of window and reference less its bias, nats, (F,); NaN below 200 effective rows.
+
+        The bias of counts is ``(K - 1) (1/n + 1/m) / 8``; what is left is floored at 0.
+        """
+        n, m = self.effective(), self._sum(self._streams.flat.astype(np.float64))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            q = self.counts / np.repeat(self.rows(), self._sizes)
+            p = self._streams.flat / np.repeat(m, self._sizes)
+            middle = (p + q) / 2
+            terms = np.where(p > 0, p * np.log(p / middle), 0.0) + np.where(q > 0, q * np.log(q / middle), 0.0)
+            found = self._sum(terms) / 2 - (self._sizes - 1) * (1 / n + 1 / m) / 8
+        return np.where(n >= MIN_ROWS, np.maximum(found, 0.0), np.nan)
+
+    def _sum(self, values: Floats) -> Floats:
+        return np.add.reduceat(values, self._starts) if len(self._starts) else np.zeros(0)
+
+    def dump(self) -> dict[str, Floats | Ints]:
+        """For a checkpoint."""
+        return {"counts": self.counts, "squares": self.squares, "seen": self.seen}
+
+    def load(self, arrays: dict[str, Floats | Ints]) -> None:
+        """Back from a checkpoint of the same layout."""
+        self.counts = np.array(arrays["counts"], np.float64)
+        self.squares = np.array(arrays["squares"], np.float64)
+        self.seen = np.array(arrays["seen"], np.int64)
