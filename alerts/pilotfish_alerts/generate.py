@@ -69,8 +69,8 @@ def kubernetes(changed: Mapping[str, str] | None = None, runbooks: str = RUNBOOK
     )
 
 
-def promtool_tests(rule_file: str, runbooks: str = RUNBOOKS) -> str:
-    """A file for `promtool test rules`: the scenarios of every rule, with the default settings.
+def promtool_tests(rule_file: str, runbooks: str = RUNBOOKS) -> dict[str, str]:
+    """Files for `promtool test rules`, by name: the scenarios of every rule, with the default settings.
 
     Args:
         rule_file: name of the file that `prometheus` wrote.
@@ -78,16 +78,17 @@ def promtool_tests(rule_file: str, runbooks: str = RUNBOOKS) -> str:
     """
     every = rules()
     values = settings(every, {})
-    tests = [
-        {
-            "interval": "1m",
-            "input_series": [{"series": s, "values": v} for s, v in scenario.series.items()],
-            "alert_rule_test": [_expected(rule, check, values, runbooks) for check in scenario.checks],
-        }
-        for rule in every
-        for scenario in rule.scenarios
-    ]
-    return _dump({"rule_files": [rule_file], "evaluation_interval": "1m", "tests": tests})
+    files: dict[str, list[dict[str, Any]]] = {}
+    for rule in every:
+        for scenario in rule.scenarios:
+            checks = [_expected(rule, check, values, runbooks) for check in scenario.checks]
+            series = [{"series": s, "values": v} for s, v in scenario.series.items()]
+            test = {"interval": scenario.every, "input_series": series, "alert_rule_test": checks}
+            files.setdefault(scenario.every, []).append(test)
+    return {
+        f"tests-{every}.yml": _dump({"rule_files": [rule_file], "evaluation_interval": every, "tests": tests})
+        for every, tests in files.items()
+    }
 
 
 def _groups(changed: Mapping[str, str], runbooks: str) -> dict[str, Any]:

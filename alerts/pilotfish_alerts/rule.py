@@ -55,12 +55,14 @@ class Scenario:
     """A story that `promtool test rules` plays.
 
     Attributes:
-        series: series -> values in promtool's notation, one a minute.
+        series: series -> values in promtool's notation, one each ``every``.
         checks: in time order.
+        every: how often series are scraped and rules evaluated; longer where the story takes days.
     """
 
     series: Mapping[str, str]
     checks: tuple[Check, ...]
+    every: str = "1m"
 
 
 @dataclass(frozen=True, slots=True)

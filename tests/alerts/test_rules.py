@@ -22,7 +22,16 @@ each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda r: r.alert)
 
 
 def promtool(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs promtool in ``folder``."""
     return subprocess.run(("promtool", *arguments), cwd=folder, capture_output=True, text=True, timeout=110)
+
+
+def play(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Plays all scenarios against ``rules.yml`` in ``folder``."""
+    files = generate.promtool_tests("rules.yml")
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return promtool(folder, "test", "rules", *files)
 
 
 def write(folder: Path, rules_text: str) -> Path:
@@ -44,8 +53,7 @@ def test_promtool_accepts_the_rules(tmp_path: Path, changed: dict[str, str]) -> 
 def test_every_rule_fires_stays_quiet_and_resolves_as_its_stories_say(tmp_path: Path) -> None:
     """`promtool test rules` plays the scenarios of every rule."""
     folder = write(tmp_path, generate.prometheus())
-    (folder / "tests.yml").write_text(generate.promtool_tests("rules.yml"), encoding="utf-8")
-    done = promtool(folder, "test", "rules", "tests.yml")
+    done = play(folder)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -64,8 +72,7 @@ def test_a_broken_rule_fails_its_stories(tmp_path: Path, was: str, becomes: str)
     text = generate.prometheus()
     assert was in text
     folder = write(tmp_path, text.replace(was, becomes))
-    (folder / "tests.yml").write_text(generate.promtool_tests("rules.yml"), encoding="utf-8")
-    assert promtool(folder, "test", "rules", "tests.yml").returncode != 0
+    assert play(folder).returncode != 0
 
 
 @needs("promtool", package="prometheus")

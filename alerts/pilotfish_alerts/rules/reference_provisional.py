@@ -17,12 +17,13 @@ RULE = Rule(
     ),
     scenarios=(
         Scenario(
-            {_STATE + '"provisional"}': "1x3000 0x60", _STATE + '"stable"}': "0x3000 1x60"},
+            {_STATE + '"provisional"}': "1x100 0x4", _STATE + '"stable"}': "0x100 1x4"},
             (
                 Check("1d"),
                 Check("49h", (firing("job=pilotfish instance=a:7374 target=t model=m state=provisional"),)),
-                Check("3050m"),
+                Check("51h"),
             ),
+            every="30m",
         ),
     ),
 )
