@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from pilotfish_agent import config
 from pilotfish_agent.drift import reference, tables
@@ -15,9 +15,11 @@ from pilotfish_agent.drift.builder import ReferenceBuilder, build
 from pilotfish_agent.drift.readers import STDIN, DataFile
 from pilotfish_agent.drift.reference import Kind, Reference
 from pilotfish_agent.drift.rows import Layout, Rows
-from pilotfish_agent.drift.watch import TableRequest
 from pilotfish_core.clock import SystemClock
 from pilotfish_core.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from pilotfish_agent.drift.watch import TableRequest
 
 _BAR = 30
 _HEAD = 1 << 16

@@ -9,13 +9,15 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pilotfish_agent.commands import _data
 from pilotfish_agent.drift.readers import DataFile
 from pilotfish_agent.drift.reference import FeatureReference, Reference, load
-from pilotfish_agent.drift.watch import DriftWatch
 from pilotfish_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from pilotfish_agent.drift.watch import DriftWatch
 
 HELP = "make a reference from data, or show one"
 
@@ -80,6 +82,8 @@ def _write(path: str, text: str) -> None:
 
 
 def _show(args: argparse.Namespace) -> int:
+    from pilotfish_agent.drift.watch import DriftWatch
+
     made = load(args.reference)
     settings = _data.load_settings(args, {"drift.false_alarms": args.false_alarms, "drift.min_effect": args.min_effect})
     drift = settings.section("drift")

@@ -51,6 +51,8 @@ def _last(near: float, holds: Callable[[float], bool]) -> float:
     low, high = max(near - 2 * step, -_LARGEST), min(near + 2 * step, _LARGEST)
     if holds(high):
         return high
+    if not holds(low):
+        return -math.inf  # `near` is the smallest value of all
     while (middle := low + (high - low) / 2) not in (low, high):
         low, high = (middle, high) if holds(middle) else (low, middle)
     return low

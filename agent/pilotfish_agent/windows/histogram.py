@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pilotfish_core.metrics import Distribution
 
+_LARGEST = float(np.finfo(np.float64).max)
+
 
 class LogHistogram:
     """Counts in buckets of equal ratio: any quantile to within ``error``, whatever the distribution.
@@ -44,7 +46,7 @@ class LogHistogram:
         place = np.ceil(np.log(np.maximum(finite, self._low) / self._low) / self._ratio)
         place = np.minimum(place, len(self._counts) - 1).astype(np.int64)
         self._counts += np.bincount(place, minlength=len(self._counts))
-        self.total += float(finite.sum())
+        self.total = _sum(self.total, finite)
         return len(x) - len(finite)
 
     def merge(self, other: LogHistogram) -> None:
@@ -90,7 +92,7 @@ class FixedHistogram:
         x = np.asarray(values, np.float64)
         finite = x[np.isfinite(x)]
         self._counts += np.bincount(self._bounds.searchsorted(finite), minlength=len(self._counts))
-        self._total += float(finite.sum())
+        self._total = _sum(self._total, finite)
         return len(x) - len(finite)
 
     def merge(self, other: FixedHistogram) -> None:
@@ -103,3 +105,10 @@ class FixedHistogram:
     def distribution(self) -> Distribution:
         """The present value, for a Sample."""
         return Distribution(tuple(int(c) for c in self._counts), self._total)
+
+
+def _sum(total: float, finite: NDArray[np.float64]) -> float:
+    """``total`` and the sum of the values, kept within the range of float64: a sum must stay a number."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        added = total + float(finite.sum())
+    return min(max(added, -_LARGEST), _LARGEST) if not math.isnan(added) else total
