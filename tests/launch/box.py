@@ -12,6 +12,7 @@ ROOT = HERE.parent.parent
 WITH_STAND_IN = [sys.executable, str(HERE / "with_stand_in.py")]
 SCRIPT = [sys.executable, str(ROOT / "bin" / "pilotfish"), "run"]
 PATIENCE = 30.0
+_OURS = (b"stand_in.py\0", b"bin/pilotfish\0run", b"\0agent\0")  # the guard before it has renamed itself, the agent
 
 
 def until(what: Callable[[], object], why: str) -> None:
@@ -43,11 +44,15 @@ class Box:
         }
 
     def run(
-        self, *command: str, launcher: list[str] | None = None, options: tuple[str, ...] = (), **more: str
+        self,
+        *command: str,
+        launcher: list[str] | None = None,
+        options: tuple[str, ...] = (),
+        env: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Runs a command to its end; ``more`` are variables."""
+        """Runs a command to its end; ``launcher=[]`` is the bare command, ``env`` more variables."""
         words = [*(WITH_STAND_IN if launcher is None else launcher), *options, *(["--"] if launcher != [] else [])]
-        return subprocess.run([*words, *command], env=self.env | more, capture_output=True, timeout=60)
+        return subprocess.run([*words, *command], env=self.env | (env or {}), capture_output=True, timeout=60)
 
     def start(self, *command: str, options: tuple[str, ...] = (), **more: str) -> "subprocess.Popen[bytes]":
         """Starts a command beside the stand-in; stdout and stderr go to ``out`` and ``err`` below the root."""
@@ -74,7 +79,7 @@ class Box:
                     words = file.read()
             except OSError:
                 continue
-            named = words.startswith(b"pf-guard") or b"stand_in.py\0/dev" in words or b"\0agent\0" in words
+            named = words.startswith(b"pf-guard") or any(word in words for word in _OURS)
             if mark in environ and named:
                 found[int(entry)] = read(f"/proc/{entry}/comm").strip()
         return found

@@ -16,6 +16,7 @@ def main() -> int:
         handover = Handover.from_bytes(file.read())
     with open(f"{handover.state_dir}/agents", "a", encoding="ascii") as file:
         file.write(f"{os.getpid()} {handover.restarts}\n")
+    signal.signal(signal.SIGTERM, lambda *_: None)  # the loop below sees the model's end
     heart = Heart(handover.heartbeat_fd)
     if manner == "crash":
         return 1

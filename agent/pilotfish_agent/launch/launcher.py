@@ -156,7 +156,7 @@ def run(words: list[str], agent: list[str] | None = None) -> int:
         return 0
     environ = read_environ()
     command = [os.fsencode(word) for word in asked.command]
-    if any(os.access(path, os.X_OK) for path in candidates(command[0], environ)):
+    if any(os.path.isfile(path) and os.access(path, os.X_OK) for path in candidates(command[0], environ)):
         code = _beside(asked, environ, agent)
         if code:
             return code
