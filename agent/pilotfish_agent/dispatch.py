@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import importlib.util
 import os
 import sys
 from typing import NoReturn
@@ -77,6 +79,19 @@ def _expected(word: str) -> str:
 
 def _overview() -> str:
     lines = ["usage: pilotfish COMMAND ...", "", f"  {'run':12s} {RUN_HELP}"]
-    for name, command in registry.parts(COMMANDS):
-        lines.append(f"  {name.replace('_', '-'):12s} {command.HELP}")
+    lines += [f"  {name.replace('_', '-'):12s} {_help(name)}" for name in registry.names(COMMANDS)]
     return "\n".join([*lines, "", "pilotfish COMMAND --help says more; --version the version."])
+
+
+def _help(name: str) -> str:
+    """A command's HELP, read from its source: importing all of them is slow, and needs the extra to be installed."""
+    spec = importlib.util.find_spec(f"{COMMANDS}.{name}")
+    if spec is None or spec.origin is None:  # a third party's
+        return ""
+    with open(spec.origin, encoding="utf-8") as file:
+        body = ast.parse(file.read()).body
+    for node in body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            if any(isinstance(target, ast.Name) and target.id == "HELP" for target in node.targets):
+                return str(node.value.value)
+    return ""
