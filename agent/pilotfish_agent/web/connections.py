@@ -78,13 +78,14 @@ class Connections:
 class Connection(asyncio.Protocol):
     """One client's connection: aiohttp's protocol with deadlines."""
 
-    __slots__ = ("_all", "_pending", "_timer", "_transport", "busy", "handler")
+    __slots__ = ("_all", "_ended", "_pending", "_timer", "_transport", "busy", "handler")
 
     def __init__(self, connections: Connections, handler: RequestHandler) -> None:
         self._all = connections
         self.handler = handler
         self.busy = False
         self._pending = True  # bytes of a request head are awaited
+        self._ended = False  # the client will send no more
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -108,7 +109,8 @@ class Connection(asyncio.Protocol):
         """The answer is made; the client may read it, and ask again."""
         self.busy = False
         self._all.used(self)
-        self._arm(self._all.limits.head_seconds if self._pending else self._all.limits.idle_seconds)
+        soon = self._pending or self._ended
+        self._arm(self._all.limits.head_seconds if soon else self._all.limits.idle_seconds)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
@@ -127,9 +129,11 @@ class Connection(asyncio.Protocol):
                 self._arm(self._all.limits.head_seconds)
         self.handler.data_received(data)
 
-    def eof_received(self) -> None:
-        """The client sends no more."""
+    def eof_received(self) -> bool:
+        """The client sends no more; True keeps the connection for the answer to what it has sent."""
         self.handler.eof_received()
+        self._ended = True
+        return self.busy or self._pending
 
     def pause_writing(self) -> None:
         """The client reads slower than we write: it has one more deadline to do so."""
