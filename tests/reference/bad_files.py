@@ -195,7 +195,9 @@ BAD_FILES: tuple[BadFile, ...] = (
         suffix=".jsonl",
     ),
     # Options that do not fit the file
-    *_both("no such time column", good_csv(), ("--time-column", "'tz'", "one of ts, a, c"), args=("--time-column", "tz")),
+    *_both(
+        "no such time column", good_csv(), ("--time-column", "'tz'", "one of ts, a, c"), args=("--time-column", "tz")
+    ),
     *_both("no such prediction", good_csv(), ("--prediction-column", "'y'"), args=("--prediction-column", "y")),
     *_both("no such column to ignore", good_csv(), ("no such column", "'b'"), args=("--ignore", "b")),
     *_both(

@@ -59,11 +59,11 @@ class CsvRows:
         """Batches of the file; a bad row ends them, unless bad rows are skipped."""
         reader = csv.reader(_texts(file), strict=True)
         try:
-            header = next(reader)
-        except StopIteration:
-            raise DataError(f"{self.bad.name}: empty file", expected="a header and rows") from None
+            header = next((cells for cells in reader if cells), None)
         except csv.Error as error:
             raise DataError(f"{self.bad.name}: header: {error}", expected="comma-separated names") from None
+        if header is None:
+            raise DataError(f"{self.bad.name}: empty file", expected="a header and rows")
         self._take_header(header)
         held: Numbered = []
         size = min(BATCH_ROWS, max(100, BATCH_CELLS // len(header)))
