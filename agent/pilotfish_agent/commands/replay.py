@@ -106,7 +106,10 @@ class Replay:
         self._counted = RowSplitter(self.rows_per_tick or 1)
 
     def tables(self) -> None:
-        """Makes the tables the watch needs, if it does."""
+        """Makes what the watch asks for: phi once it is measured, tables when it has none or phi moved them."""
+        asked = self.watch.phi_request()
+        if asked is not None:
+            self.watch.set_phi({n: s.value() for n, s in zip(asked.names, asked.sums, strict=True)})
         while (request := self.watch.table_request()) is not None:
             self.watch.set_tables(_data.make_tables(request, os.environ))
 
@@ -178,7 +181,7 @@ class Replay:
             "false_alarms": budget,
             "alarms": self.alarms,
             "notices": self.notices,
-            "final": [{"feature": r.feature, "verdict": r.verdict} for r in self.watch.results(self._last or 0.0)],
+            "final": [{"feature": r.feature, "verdict": r.verdict} for r in self.watch.results(0.0)],
         }
 
     def notes(self, file: DataFile) -> Iterator[str]:

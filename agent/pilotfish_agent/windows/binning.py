@@ -23,6 +23,7 @@ DIGITS = 12  # values that agree to so many significant digits are one value: fl
 EXACT = 2.0**53  # above it float64 skips integers
 MISSING_WORDS = frozenset(("", "NA", "NaN", "null", "None", "N/A"))
 REMEMBERED = 256  # texts that are no levels whose place is kept: reading one again costs a microsecond
+SHORT = 600  # texts: counting distinct ones first pays from here on
 MAX_DIGITS = 15  # whole numbers of more digits need not survive float64
 _CODE = re.compile(r"0\d|.*_")
 _LARGEST = float(np.finfo(np.float64).max)
@@ -164,6 +165,8 @@ class LevelBinner:
         if not isinstance(column, list | tuple):
             found = self._edges.searchsorted(np.asarray(column, np.float64))
             return np.bincount(self._place[found], minlength=self.bins)
+        if len(column) < SHORT:
+            return np.bincount(self.ids(column), minlength=self.bins)
         out = np.zeros(self.bins, np.int64)
         seen = self._seen.get
         for text, n in Counter(column).items():
@@ -176,8 +179,11 @@ class LevelBinner:
         if not isinstance(column, list | tuple):
             found: Ints = self._place[self._edges.searchsorted(np.asarray(column, np.float64))]
             return found
-        known = {text: self.place(text) for text in set(column)}
-        return np.fromiter(map(known.__getitem__, column), np.int64, len(column))
+        try:
+            return np.fromiter(map(self._seen.__getitem__, column), np.int64, len(column))
+        except KeyError:  # a text that is not known yet
+            known = {text: self.place(text) for text in set(column)}
+            return np.fromiter(map(known.__getitem__, column), np.int64, len(column))
 
     def place(self, text: str | None) -> int:
         """Where one text (or None) counts: a level's position, else other's or missing's."""
