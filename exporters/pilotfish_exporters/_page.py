@@ -1,58 +1,83 @@
-"""From samples to clean families, and from families to prometheus_client's own.
-
-A family here is a Metric with rows: label pairs -> value, in the order in which the samples came.
-"""
+"""From samples to clean families, and from families to prometheus_client's own."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.utils import floatToGoString
 
-from pilotfish_core.metrics import Distribution, Metric, Sample
+from pilotfish_core.metrics import Distribution, Kind, Metric, Sample
 from pilotfish_exporters import _safe
 
 Labels = tuple[tuple[str, str], ...]
-Rows = dict[Labels, float | Distribution]
-Families = dict[Metric, Rows]
+Value = float | Distribution
 
 # Names that a family takes in either format; a second family must not take one of them again.
 _SUFFIXES = {"counter": ("_total", "_created"), "gauge": (), "histogram": ("_bucket", "_sum", "_count", "_created")}
 
 
-def collect(samples: Iterable[Sample], static: Labels, dropped: Counter[str]) -> Families:
+@dataclass(slots=True)
+class Group:
+    """One family: its name, kind and help, and its series.
+
+    Each series keeps its own declaration, because the buckets of a histogram may differ between models.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    rows: dict[Labels, tuple[Metric, Value]] = field(default_factory=dict)
+
+    def base(self) -> str:
+        """The family's name in OpenMetrics: a counter's without ``_total``."""
+        return self.name.removesuffix("_total") if self.kind == "counter" else self.name
+
+    def taken(self) -> set[str]:
+        """Every name that its series, and its own lines in either format, may have."""
+        return {self.base(), *(self.base() + suffix for suffix in _SUFFIXES[self.kind])}
+
+    def series(self) -> int:
+        """How many lines with a value it has in the text format."""
+        return sum(len(metric.buckets) + 3 if self.kind == "histogram" else 1 for metric, _ in self.rows.values())
+
+
+def collect(samples: Iterable[Sample], static: Labels, dropped: Counter[str]) -> list[Group]:
     """Clean families in name order; every series left out is counted in ``dropped`` under its family's name.
 
-    Of two samples with the same labels the first stays; so does the first of two declarations of one name, or of
-    two families whose series would share a name (`x` and `x_total` in OpenMetrics).
+    Of two samples with the same labels the first stays; so does the first of two kinds under one name, or of two
+    families whose series would share a name (`x` and `x_total` in OpenMetrics).
     """
-    grouped: Families = {}
+    grouped: dict[tuple[str, Kind], Group] = {}
     for sample in samples:
+        metric = sample.metric
+        group = grouped.get((metric.name, metric.kind))
+        if group is None:
+            group = grouped[metric.name, metric.kind] = Group(metric.name, metric.kind, metric.help)
         row = _row(sample, static)
-        rows = grouped.setdefault(sample.metric, {})
-        if row is None or row[0] in rows:
-            dropped[sample.metric.name] += 1
+        if row is None or row[0] in group.rows:
+            dropped[metric.name] += 1
         else:
-            rows[row[0]] = row[1]
+            group.rows[row[0]] = (metric, row[1])
     taken: set[str] = set()
-    clean: Families = {}
-    for metric in sorted(grouped, key=lambda m: m.name):  # stable: the first declaration comes first
-        names = taken_names(metric)
-        if not grouped[metric]:
+    clean: list[Group] = []
+    for group in sorted(grouped.values(), key=lambda g: g.name):  # stable: the first kind comes first
+        if not group.rows:
             continue
-        if taken & names or not metric.help.isprintable():
-            dropped[metric.name] += len(grouped[metric])
+        names = group.taken()
+        if taken & names or not group.help.isprintable():
+            dropped[group.name] += len(group.rows)
             continue
         taken |= names
-        clean[metric] = grouped[metric]
+        clean.append(group)
     return clean
 
 
-def _row(sample: Sample, static: Labels) -> tuple[Labels, float | Distribution] | None:
+def _row(sample: Sample, static: Labels) -> tuple[Labels, Value] | None:
     """(label pairs, value) of a sample, or None when it cannot be shown."""
     metric, values = sample.metric, sample.labels
     if len(values) != len(metric.labels) or (metric.kind == "histogram" and "le" in metric.labels):
@@ -69,33 +94,18 @@ def _row(sample: Sample, static: Labels) -> tuple[Labels, float | Distribution] 
         for name, raw in zip(metric.labels, values, strict=True)
         if raw is not None and (text := _safe.label(raw))  # an empty label is an absent one to Prometheus
     )
-    return own + tuple(pair for pair in static if pair[0] not in metric.labels), value
+    # Sorted: two declarations may name the same labels in another order.
+    return tuple(sorted((*own, *(pair for pair in static if pair[0] not in metric.labels)))), value
 
 
-def taken_names(metric: Metric) -> set[str]:
-    """Every name this family's series, and its own line in either format, may have."""
-    base = base_name(metric)
-    return {base, *(base + suffix for suffix in _SUFFIXES[metric.kind])}
-
-
-def base_name(metric: Metric) -> str:
-    """The family's name in OpenMetrics: a counter's without ``_total``."""
-    return metric.name.removesuffix("_total") if metric.kind == "counter" else metric.name
-
-
-def series(metric: Metric, rows: Rows) -> int:
-    """How many lines with a value the family has in the text format."""
-    return len(rows) * (len(metric.buckets) + 3 if metric.kind == "histogram" else 1)
-
-
-def family(metric: Metric, rows: Rows, *, openmetrics: bool) -> Family:
+def family(group: Group, *, openmetrics: bool) -> Family:
     """The family as prometheus_client's."""
-    out = Family(base_name(metric), metric.help, metric.kind)
-    for labels, value in rows.items():
+    out = Family(group.base(), group.help, group.kind)
+    for labels, (metric, value) in group.rows.items():
         if isinstance(value, Distribution):
             _add_histogram(out, metric, dict(labels), value, openmetrics=openmetrics)
         else:
-            out.add_sample(metric.name, dict(labels), value)
+            out.add_sample(group.name, dict(labels), value)
     return out
 
 

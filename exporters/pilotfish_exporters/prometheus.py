@@ -141,14 +141,14 @@ class Exporter:
         """Cleans, groups and limits. What is dropped is counted here, once a Snapshot whatever the formats."""
         dropped: Counter[str] = Counter()
         families = _page.collect(_samples(snapshot), self._static, dropped)
-        sizes = {m.name: _page.series(m, rows) for m, rows in families.items()}
+        sizes = {group.name: group.series() for group in families}
         over = frozenset(families_to_drop(sizes, self._max_series))
         dropped.update({name: sizes[name] for name in over})
         process = tuple(_page.own_process(self._own, self._static, dropped))
         self._totals.update(dropped)
-        kept = {m: rows for m, rows in families.items() if m.name not in over}
+        kept = [group for group in families if group.name not in over]
         counts = (Sample(SERIES_DROPPED, (name,), float(n)) for name, n in sorted(self._totals.items()))
-        kept.update(_page.collect(counts, self._static, Counter()))
+        kept += _page.collect(counts, self._static, Counter())
         return _Work(snapshot, kept, process, dropped)
 
     def _write(self, page: _Work, wanted: bool) -> Rendered:
@@ -162,7 +162,7 @@ class Exporter:
                 if name not in page.broken:
                     page.broken.add(name)
                     self._totals[name] += 1
-        lines = sum(_page.series(m, rows) for m, rows in page.families.items())
+        lines = sum(group.series() for group in page.families)
         content_type = openmetrics.CONTENT_TYPE_LATEST if wanted else exposition.CONTENT_TYPE_PLAIN_0_0_4
         return Rendered(b"".join(parts) + (_EOF if wanted else b""), content_type, "", lines, page.dropped)
 
@@ -172,7 +172,7 @@ class _Work:
     """A cleaned Snapshot and its renderings so far, by (OpenMetrics, gzip)."""
 
     snapshot: Snapshot
-    families: _page.Families
+    families: list[_page.Group]
     process: tuple[Family, ...]
     dropped: Counter[str]
     broken: set[str] = field(default_factory=set)
@@ -191,8 +191,8 @@ class _One:
 
 def _named(page: _Work, wanted: bool) -> Iterator[tuple[str, Callable[[], Family]]]:
     """(name, maker) of every family: making one may fail as well as writing it."""
-    for metric, rows in page.families.items():
-        yield metric.name, partial(_page.family, metric, rows, openmetrics=wanted)
+    for group in page.families:
+        yield group.name, partial(_page.family, group, openmetrics=wanted)
     for family in page.process:
         yield family.name, partial(_same, family)
 

@@ -111,10 +111,10 @@ def test_a_family_that_cannot_be_written_does_not_blank_the_page(monkeypatch: py
     """It is left out and counted on the next page; the others are there."""
     whole = _page.family
 
-    def breaks(metric: Metric, rows: Any, *, openmetrics: bool) -> Any:
-        if metric is CPU:
+    def breaks(group: _page.Group, *, openmetrics: bool) -> Any:
+        if group.name == CPU.name:
             raise RuntimeError("a fault of the library")
-        return whole(metric, rows, openmetrics=openmetrics)
+        return whole(group, openmetrics=openmetrics)
 
     monkeypatch.setattr(_page, "family", breaks)
     exporter = Exporter(proc="/nonexistent/proc")
@@ -131,17 +131,31 @@ def test_a_family_that_cannot_be_written_does_not_blank_the_page(monkeypatch: py
 @pytest.mark.parametrize(
     "other",
     [
-        Metric("pilotfish_target_up", "gauge", "Another declaration of the name.", ("x",)),
+        Metric("pilotfish_target_up", "histogram", "Another kind under the name.", ("x",), (1.0,)),
         Metric("pilotfish_target_up_total", "counter", "In OpenMetrics its family is pilotfish_target_up."),
     ],
 )
 def test_a_second_family_under_a_taken_name_is_left_out(other: Metric) -> None:
     """Prometheus would refuse the whole page for it."""
-    samples = (Sample(UP, ("a",), 1.0), Sample(other, ("1",) * len(other.labels), 1.0))
+    value = Distribution((1, 2), 3.0) if other.kind == "histogram" else 1.0
+    samples = (Sample(UP, ("a",), 1.0), Sample(other, ("1",) * len(other.labels), value))
     body = render(with_samples(*samples), accept=OPENMETRICS, proc="/nonexistent/proc").body.decode()
     names = [f.name for f in roundtrip.read_openmetrics(body)]
     assert names.count("pilotfish_target_up") == 1
     assert 'series_dropped_total{metric="' + other.name in body
+
+
+def test_two_models_may_have_buckets_of_their_own_in_one_family() -> None:
+    """Edges are quantiles of each model's reference; both are on the page, under one TYPE."""
+    one, two = (Metric("pilotfish_v", "histogram", "Values.", ("model",), edges) for edges in ((1.0,), (2.0, 3.0)))
+    snapshot = with_samples(
+        Sample(one, ("a",), Distribution((1, 2), 4.0)), Sample(two, ("b",), Distribution((1, 2, 3), 9.0))
+    )
+    found = page(snapshot)
+    assert found.series["pilotfish_v_bucket", frozenset({("model", "a"), ("le", "1.0")})] == 1.0
+    assert found.series["pilotfish_v_bucket", frozenset({("model", "b"), ("le", "3.0")})] == 3.0
+    body = render(snapshot, accept=OPENMETRICS, proc="/nonexistent/proc").body.decode()
+    assert [f.name for f in roundtrip.read_openmetrics(body)].count("pilotfish_v") == 1
 
 
 def test_a_help_text_with_a_line_break_drops_its_family_only() -> None:

@@ -3,10 +3,8 @@
 from pilotfish_alerts.rule import Check, Rule, Scenario, firing
 from pilotfish_alerts.rules._words import STREAMS
 
-_MODEL = 'job="pilotfish",instance="a:7374",target="digits",model="digits",model_version="7"'
-_FIRES = firing(
-    "job=pilotfish instance=a:7374 target=digits model=digits model_version=7", streams="pixel_07, @prediction"
-)
+_MODEL = 'job="pilotfish",instance="a:7374",model="digits",model_version="7"'
+_FIRES = firing("job=pilotfish instance=a:7374 model=digits model_version=7", streams="pixel_07, @prediction")
 
 RULE = Rule(
     alert="PilotfishDriftCritical",
@@ -14,7 +12,7 @@ RULE = Rule(
     expr='pilotfish_drift_alert_severity{severity="critical"} == 1',
     severity="critical",
     keep="10m",
-    summary="{{ $labels.model }} ({{ $labels.target }}): inputs or predictions have changed a lot",
+    summary="{{ $labels.model }} on {{ $labels.instance }}: inputs or predictions have changed a lot",
     description=(
         f"The data of model {{{{ $labels.model }}}} on {{{{ $labels.instance }}}} differ from the reference by at "
         f"least the critical effect. Streams over their threshold: {STREAMS}. The agent's page and /api/v1/drift say "

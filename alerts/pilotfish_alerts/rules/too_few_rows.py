@@ -2,14 +2,14 @@
 
 from pilotfish_alerts.rule import Check, Rule, Scenario, firing
 
-_STATE = 'pilotfish_drift_state{job="pilotfish",instance="a:7374",target="t",model="m",state="not_enough_data"}'
+_STATE = 'pilotfish_drift_state{job="pilotfish",instance="a:7374",model="m",state="not_enough_data"}'
 
 RULE = Rule(
     alert="PilotfishTooFewRows",
     expr='pilotfish_drift_state{state="not_enough_data"} == 1',
     severity="info",
     hold="1h",
-    summary="{{ $labels.model }} ({{ $labels.target }}): too few rows to test for drift",
+    summary="{{ $labels.model }} on {{ $labels.instance }}: too few rows to test for drift",
     description=(
         "For an hour {{ $labels.model }} on {{ $labels.instance }} has had too few rows for a verdict. Send more "
         "traffic through the SDK, or accept that a shift will be found late: `pilotfish reference show` prints the "
@@ -20,7 +20,7 @@ RULE = Rule(
             {_STATE: "0x10 1x90 0x20"},
             (
                 Check("60m"),
-                Check("90m", (firing("job=pilotfish instance=a:7374 target=t model=m state=not_enough_data"),)),
+                Check("90m", (firing("job=pilotfish instance=a:7374 model=m state=not_enough_data"),)),
                 Check("115m"),
             ),
         ),
