@@ -71,14 +71,18 @@ def since(**moved: int) -> np.ndarray:
         (
             "plug_fine10000",
             since(b0=300, b7=0),
-            "shape changed: values up to 1 6.19 % -> 17.5 %, values between 7 and 8 6.19 % -> 0 %, "
-            "values between 1 and 2 6.19 % -> 5.83 %",
+            (
+                "shape changed: values up to 1 6.19 % -> 17.5 %, values between 7 and 8 6.19 % -> 0 %, "
+                "values between 1 and 2 6.19 % -> 5.83 %"
+            ),
         ),
         (
             "kurt+0.5",
             since(b0=200, b15=200),
-            "shape changed: values up to 1 6.19 % -> 11 %, values above 15 6.19 % -> 11 %, "
-            "values between 1 and 2 6.19 % -> 5.51 %",
+            (
+                "shape changed: values up to 1 6.19 % -> 11 %, values above 15 6.19 % -> 11 %, "
+                "values between 1 and 2 6.19 % -> 5.51 %"
+            ),
         ),
     ],
 )
@@ -141,8 +145,9 @@ def test_the_whole_sentence() -> None:
         score_moved=False,
     )
     assert sentence(crossing) == (
-        "amount: missing 1 % -> 5 %, effect 0.41 [0.30, 0.52] at the alarm, began 2023-11-14T22:13:20Z (1,200 rows ago), "
-        "evidence 16.0 of 15.3 nats (budget 1 per 30d); @score has not moved"
+        "amount: missing 1 % -> 5 %, effect 0.41 [0.30, 0.52] at the alarm, "
+        "began 2023-11-14T22:13:20Z (1,200 rows ago), evidence 16.0 of 15.3 nats (budget 1 per 30d); "
+        "@score has not moved"
     )
 
 

@@ -32,7 +32,7 @@ def _counter(name: str, text: str, labels: tuple[str, ...] = _OF_MODEL) -> Metri
 
 PREDICTIONS = _counter(
     "predictions_total",
-    "Predictions, repeats of a request id within a tick counted once; classes that the reference does not list are other.",
+    "Predictions, a request id once a tick; classes that the reference does not list are other.",
     ("class", *_OF_MODEL),
 )
 PREDICTION_SCORE = Metric(
@@ -54,7 +54,7 @@ FEATURE_MISSING = _counter(
 )
 EVIDENCE_RATIO = _gauge(
     "drift_evidence_ratio",
-    "Evidence of drift over the alarm line of the stream; at 1 and above it alarms, see the explanation in /api/v1/drift.",
+    "Evidence of drift over the alarm line of the stream; at 1 and above it alarms, see /api/v1/drift.",
     _OF_FEATURE,
 )
 EFFECT = _gauge(

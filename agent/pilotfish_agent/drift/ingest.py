@@ -7,7 +7,8 @@ neither numbers nor texts counts as missing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from pilotfish_agent.drift.streams import PREDICTION, SCORE, prediction_columns
 from pilotfish_agent.drift.tested import LATENCY, Ints, Tested
-from pilotfish_agent.windows.binning import canonical
+from pilotfish_agent.windows.binning import canonical, floats
 from pilotfish_core.nouns import Column, ObservationBatch
 
 ENOUGH_ROWS: Final = 512  # binning costs 25 ns a value from here on, 400 ns in tens
@@ -60,29 +61,35 @@ def pick(column: Column, mask: Mask | None) -> Column:
     return np.asarray(column)[mask]
 
 
-def columns_of(batch: ObservationBatch, task: str, wanted: Iterable[str] | None = None) -> Columns:
-    """Every stream's column of a batch, pseudo-features included; ``wanted`` None: all."""
+def columns_of(batch: ObservationBatch, task: str, wanted: Container[str]) -> Columns:
+    """Every stream's column of a batch, pseudo-features included, of the ``wanted`` features."""
     rows = batch.rows
-    names = batch.features if wanted is None else [name for name in wanted if name in batch.features]
-    columns = {name: sane(batch.features[name], rows) for name in names}
-    if batch.prediction is not None or batch.probabilities is not None:
-        columns.update((name, sane(column, rows)) for name, column in _predictions(batch, task).items())
-    if batch.latency is not None:
-        columns[LATENCY] = sane(batch.latency, rows)
+    columns = {name: sane(column, rows) for name, column in batch.features.items() if name in wanted}
+    predicted = _sound_predictions(batch)
+    if predicted is not None:
+        columns.update(prediction_columns(predicted, task))
+    if batch.latency is not None and LATENCY in wanted:
+        columns[LATENCY] = floats(sane(batch.latency, rows))
     return columns
 
 
-def _predictions(batch: ObservationBatch, task: str) -> Columns:
-    if batch.probabilities is not None:
-        try:
-            if np.asarray(batch.probabilities, np.float64).size != batch.rows * batch.n_classes:
-                return {}
-        except (TypeError, ValueError, OverflowError):
-            return {}
-    elif task == "classification" and not isinstance(batch.prediction, list | tuple):
-        sound = sane(batch.prediction, batch.rows)
-        return {PREDICTION: [_text(x) for x in np.asarray(sound).tolist()]}
-    return prediction_columns(batch, task)
+def sound(batch: ObservationBatch) -> ObservationBatch:
+    """The batch with every column as `sane` makes it."""
+    features = {name: sane(column, batch.rows) for name, column in batch.features.items()}
+    predicted = _sound_predictions(batch) or replace(batch, prediction=None, probabilities=None)
+    return replace(predicted, features=features)
+
+
+def _sound_predictions(batch: ObservationBatch) -> ObservationBatch | None:
+    """The batch with sane predictions, None where it has none or probabilities of a wrong shape."""
+    if batch.probabilities is None:
+        sane_one = None if batch.prediction is None else sane(batch.prediction, batch.rows)
+        return None if sane_one is None else replace(batch, prediction=sane_one)
+    try:
+        p = np.asarray(batch.probabilities, np.float64).reshape(-1)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return replace(batch, probabilities=p) if 0 < p.size == batch.rows * batch.n_classes else None
 
 
 class Repeats:
@@ -139,8 +146,8 @@ class OpenTick:
         self._held: list[tuple[ObservationBatch, Mask | None, Mask | None]] = []
         self._held_rows = 0
         self.counts: Ints = np.zeros(streams.width, np.int64)
-        self.scores: list[Column] = []
-        self.values: list[Column] = []
+        self._scores: list[Column] = []
+        self._values: list[Column] = []
 
     def add(self, batch: ObservationBatch, features: Mask | None, predictions: Mask | None) -> None:
         """Takes a batch, with the rows that count; bins when enough wait."""
@@ -168,9 +175,15 @@ class OpenTick:
                 absent = sum(rows for columns, rows, some in held if some and stream.name not in columns)
                 self.counts[self._streams.missing[f]] += absent
             if stream.name == SCORE:
-                self.scores += pieces
+                self._scores += pieces
             elif stream.name == PREDICTION and stream.kind == "numeric":
-                self.values += pieces
+                self._values += pieces
+
+    def columns(self) -> tuple[list[Column], list[Column]]:
+        """The columns of scores and of predicted values that were binned since the last call."""
+        found = (self._scores, self._values)
+        self._scores, self._values = [], []
+        return found
 
     def take(self) -> Ints:
         """The counts of the tick, which is over."""
@@ -187,8 +200,7 @@ def _of(
     if features is not None or predictions is not None:
         columns = {n: pick(c, predictions if n in (PREDICTION, SCORE) else features) for n, c in columns.items()}
     if LATENCY in columns:
-        measured = np.asarray(columns[LATENCY], np.float64)
-        columns[LATENCY] = measured[~np.isnan(measured)]
+        columns[LATENCY] = columns[LATENCY][~np.isnan(columns[LATENCY])]
     return columns, batch.rows if features is None else int(features.sum())
 
 
@@ -244,8 +256,8 @@ def segment_counts(
             continue
         column = pick(column[rows], mask)
         if stream.name == LATENCY:
-            measured = ~np.isnan(np.asarray(column))
-            column, where = np.asarray(column)[measured], where[measured]
+            measured = ~np.isnan(column)
+            column, where = column[measured], where[measured]
         a, b = int(streams.offsets[f]), int(streams.offsets[f + 1])
         flat = np.bincount(where * (b - a) + streams.binners[f].ids(column), minlength=segments * (b - a))
         out[:, a:b] = flat.reshape(segments, b - a)

@@ -20,6 +20,7 @@ from pilotfish_agent.drift.latch import (
     History,
     Latch,
     Rule,
+    Tick,
     result_effect,
     rule,
     worse,
@@ -69,24 +70,17 @@ class Judge:
         self.model_threshold = self.threshold - math.log(len(tables))
         self.scores: Floats = np.full((2, len(tables)), -np.inf)
         self.latches: dict[tuple[int, int], Latch] = {}
-        self._row = 0
+        self.tick = Tick(0.0, 0.0, 0, 0)
 
-    def step(self, counts: Ints, opened: float, closed: float, rows: int, row: int, held_back: str) -> list[Entry]:
-        """One tick.
-
-        Args:
-            counts: of all streams (width,).
-            opened, closed: its limits, epoch seconds.
-            rows: how many it holds, of the model; row: all of the model's rows up to here.
-            held_back: why alarms are only info now; empty when they are not.
-        """
-        self.history.add(opened, rows)
-        self._row = row
+    def step(self, counts: Ints, tick: Tick, held_back: str) -> list[Entry]:
+        """One tick of counts of all streams (width,); ``held_back``: why alarms are only info now, empty when not."""
+        self.history.add(tick.opened, tick.rows)
+        self.tick = tick
         self.scores = self.engine.step(self._streams.parts(counts))
         if not self.latches and self.scores.max() < self.model_threshold:
             return []
-        entries = self._follow(counts, closed, held_back)
-        return entries + self._cross(closed, held_back)
+        entries = self._follow(counts, held_back)
+        return entries + self._cross(held_back)
 
     @property
     def severity(self) -> Severity:
@@ -111,38 +105,40 @@ class Judge:
         table = self.tables[f]
         return effect(np.asarray(table.counts), self.engine.since(f), np.asarray(table.pi), table.phi)
 
-    def release(self, closed: float, row: int) -> list[Entry]:
+    def release(self) -> list[Entry]:
         """Opens all latches: what they were measured against is no more."""
-        entries = [
-            replace(
-                latch.entry,
-                kind="resolved",
-                ts=closed,
-                row=row,
-                severity="none",
-                explanation=f"{explain.shown(latch.feature)}: evidence restarts, what it is compared with has changed",
-            )
-            for latch in self.latches.values()
-        ]
+        why = "evidence restarts, what it is compared with has changed"
+        entries = [self._opened(latch, self.evidence(f, level), why) for (f, level), latch in self.latches.items()]
         self.latches.clear()
         return entries
 
+    def _opened(self, latch: Latch, evidence: float, text: str) -> Entry:
+        return replace(
+            latch.entry,
+            kind="resolved",
+            ts=self.tick.closed,
+            row=self.tick.row,
+            severity="none",
+            evidence=evidence,
+            explanation=f"{explain.shown(latch.feature)}: {text}",
+        )
+
     # -- crossings
 
-    def _cross(self, closed: float, held_back: str) -> list[Entry]:
+    def _cross(self, held_back: str) -> list[Entry]:
         entries: list[Entry] = []
         for level in (ALARM, NOTICE):
             over = np.flatnonzero(self.scores[level] >= self.threshold).tolist()
             fresh = [f for f in over if (f, level) not in self.latches]
-            entries += [self._latch(f, level, closed, held_back) for f in fresh]
+            entries += [self._latch(f, level, held_back) for f in fresh]
             if (WHOLE, level) not in self.latches:
                 rest = [f for f in range(len(self.tables)) if (f, level) not in self.latches]
                 if rest and log_sum(self.scores[level][rest]) >= self.threshold:
-                    entries.append(self._latch_model(rest, level, closed, held_back))
+                    entries.append(self._latch_model(rest, level, held_back))
         alarmed = {e.feature for e in entries if e.kind == "alarm"}
         return [e for e in entries if e.kind == "alarm" or e.feature not in alarmed]
 
-    def _latch(self, f: int, level: int, closed: float, held_back: str) -> Entry:
+    def _latch(self, f: int, level: int, held_back: str) -> Entry:
         table, stream = self.tables[f], self._streams.streams[f]
         began, since = self.history.at(self.engine.began(f, level))
         found = self.effect(f)
@@ -151,7 +147,6 @@ class Judge:
         entry = self._entry(
             stream.name,
             level,
-            closed,
             began,
             since,
             float(self.scores[level, f]),
@@ -165,7 +160,7 @@ class Judge:
         )
         return entry
 
-    def _latch_model(self, rest: list[int], level: int, closed: float, held_back: str) -> Entry:
+    def _latch_model(self, rest: list[int], level: int, held_back: str) -> Entry:
         largest = sorted(rest, key=lambda f: -self.scores[level, f])[:CONTRIBUTORS]
         begun = [self.history.at(self.engine.began(f, level)) for f in largest]
         began, since = max(begun, key=lambda pair: pair[1])
@@ -173,7 +168,6 @@ class Judge:
         entry = self._entry(
             MODEL,
             level,
-            closed,
             began,
             since,
             log_sum(self.scores[level][rest]) - math.log(len(self.tables)),
@@ -190,7 +184,6 @@ class Judge:
         self,
         name: str,
         level: int,
-        closed: float,
         began: float,
         since: int,
         evidence: float,
@@ -221,9 +214,9 @@ class Judge:
             level="alarm" if level == ALARM else "notice",
             model=self._terms.model,
             feature=name,
-            ts=closed,
+            ts=self.tick.closed,
             began=began,
-            row=self._row,
+            row=self.tick.row,
             since_rows=since,
             severity=severity,
             evidence=evidence,
@@ -246,18 +239,18 @@ class Judge:
 
     # -- while latched
 
-    def _follow(self, counts: Ints, closed: float, held_back: str) -> list[Entry]:
+    def _follow(self, counts: Ints, held_back: str) -> list[Entry]:
         """Feeds the latches one tick; rises and resolutions."""
         entries: list[Entry] = []
         for (f, level), latch in sorted(self.latches.items(), key=lambda item: -item[0][1]):
             back = [one.add(self._streams.part(counts, g)) for g, one in latch.rules.items()]
             if all(back) and not (level == NOTICE and (f, ALARM) in self.latches):
-                entries.append(self._resolve(f, level, latch, closed))
-            elif level == ALARM and (risen := self._rise(f, latch, closed, held_back)):
+                entries.append(self._resolve(f, level, latch))
+            elif level == ALARM and (risen := self._rise(f, latch, held_back)):
                 entries.append(risen)
         return entries
 
-    def _rise(self, f: int, latch: Latch, closed: float, held_back: str) -> Entry | None:
+    def _rise(self, f: int, latch: Latch, held_back: str) -> Entry | None:
         if f != WHOLE and not latch.critical and latch.effect_is_due(float(self.engine.since(f).sum())):
             found = self.effect(f)
             latch.critical = found is not None and found.lower >= self._terms.critical_effect
@@ -269,8 +262,8 @@ class Judge:
         return replace(
             latch.entry,
             kind="rise",
-            ts=closed,
-            row=self._row,
+            ts=self.tick.closed,
+            row=self.tick.row,
             severity=now,
             evidence=self.evidence(f, ALARM),
             effect=value,
@@ -278,23 +271,15 @@ class Judge:
             effect_upper=upper,
         )
 
-    def _resolve(self, f: int, level: int, latch: Latch, closed: float) -> Entry:
+    def _resolve(self, f: int, level: int, latch: Latch) -> Entry:
         del self.latches[f, level]
         evidence = self.evidence(f, level)
         for g in latch.rules:
             self.engine.reset(g)
             self.scores[:, g] = -np.inf
-        rows = self._row - latch.entry.row
-        return replace(
-            latch.entry,
-            kind="resolved",
-            ts=closed,
-            row=self._row,
-            severity="none",
-            evidence=evidence,
-            explanation=f"{explain.shown(latch.feature)}: back to the reference, {rows:,} rows after the "
-            f"{LEVELS[level]} of {explain.moment(latch.entry.ts)}",
-        )
+        rows = self.tick.row - latch.entry.row
+        since = f"{LEVELS[level]} of {explain.moment(latch.entry.ts)}"
+        return self._opened(latch, evidence, f"back to the reference, {rows:,} rows after the {since}")
 
 
 def _severity(level: int, held_back: str, *, critical: bool) -> Severity:

@@ -61,6 +61,22 @@ class Entry:
     explanation: str
 
 
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A tick that is over.
+
+    Attributes:
+        opened, closed: epoch seconds.
+        rows: rows of the model in it.
+        row: all rows of the model up to and including it.
+    """
+
+    opened: float
+    closed: float
+    rows: int
+    row: int
+
+
 def worse(a: Severity, b: Severity) -> Severity:
     """The more severe of two."""
     return max(a, b, key=_ORDER.index)
@@ -143,8 +159,9 @@ class History:
         self.rows += rows
         if len(self._ticks) > self._most:
             half = self._most // 2
-            for column in (self._ticks, self._opened, self._before):
-                column[:half] = column[:half:2]
+            self._ticks[:half] = self._ticks[:half:2]
+            self._opened[:half] = self._opened[:half:2]
+            self._before[:half] = self._before[:half:2]
 
     def at(self, tick: int) -> tuple[float, int]:
         """(epoch seconds when tick number ``tick`` opened, rows since then, itself included)."""
@@ -166,4 +183,4 @@ class History:
 
 def result_effect(found: Effect | None) -> tuple[float | None, float | None, float | None]:
     """An effect's three numbers, or three times None."""
-    return (None, None, None) if found is None else tuple(found)
+    return (None, None, None) if found is None else (found.value, found.lower, found.upper)

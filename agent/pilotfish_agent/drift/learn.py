@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from pilotfish_agent.drift.builder import ReferenceBuilder
+from pilotfish_agent.drift.ingest import sound
 from pilotfish_agent.drift.reference import Kind, Reference
 from pilotfish_core.errors import DataError
 from pilotfish_core.nouns import ObservationBatch
@@ -32,13 +33,14 @@ class Learner:
         model: str,
         task: str,
         ignore: tuple[str, ...],
-        types: Mapping[str, Kind],
+        types: Iterable[tuple[str, str]],
         learnt: Reference | None = None,
         since: float | None = None,
     ) -> None:
+        kinds: dict[str, Kind] = {n: "categorical" if k == "categorical" else "numeric" for n, k in types}
         self._model = model
         self._builder: ReferenceBuilder | None = ReferenceBuilder(
-            task=task, ignore=ignore, types=types, max_rows=REBUILDS[-1]
+            task=task, ignore=ignore, types=kinds, max_rows=REBUILDS[-1]
         )
         self._plan = [n for n in (FIRST_ROWS, *REBUILDS) if learnt is None or n > learnt.rows]
         self._carried = 0 if learnt is None else learnt.rows
@@ -61,7 +63,7 @@ class Learner:
         self.seconds = max(self.seconds, now - self.since)
         if self._builder is None:
             return None
-        self._builder.add(batch)
+        self._builder.add(sound(batch))
         self._version = batch.version
         if not self._plan or self._builder.rows < self._plan[0]:
             return None

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pilotfish_core.config import Budget, budget, integer, number, option, positive_duration
 
 SECTION: Final = "drift"
+DEFAULT_BUDGET: Final = Budget(1, 30 * 86400.0, "1 per 30d")
 
 
 def _dependence(value: Any) -> str | float:
@@ -23,8 +24,8 @@ def _dependence(value: Any) -> str | float:
 class Config:
     """Drift detection: the false-alarm budget and what counts as a change."""
 
-    false_alarms: Budget = option(
-        Budget(1, 30 * 86400.0, "1 per 30d"), budget, "False alarms allowed, over all streams of a model.", "1 per 30d"
+    false_alarms: Budget = option(  # noqa: RUF009 - a Budget is frozen
+        DEFAULT_BUDGET, budget, "False alarms allowed, over all streams of a model.", "1 per 30d"
     )
     min_effect: float = option(
         0.1, number(0.0, 10.0), "Changes within this chi distance are notices, never alarms.", "0.1"

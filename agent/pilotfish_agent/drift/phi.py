@@ -40,9 +40,7 @@ def unknown(streams: Tested, dependence: str | float, measured: Mapping[str, flo
     """What measures the streams whose phi nobody knows, None where there are none."""
     if not isinstance(dependence, str):
         return None
-    wanted = [
-        f for f, s in enumerate(streams.streams) if s.phi_source == "unknown" and s.name not in measured
-    ]
+    wanted = [f for f, s in enumerate(streams.streams) if s.phi_source == "unknown" and s.name not in measured]
     return OnlinePhi(streams, wanted) if wanted else None
 
 

@@ -1,23 +1,25 @@
-"""What a DriftWatch tells: results, the status line, samples and notices. Reads the watch, changes nothing but its cache."""
+"""What a DriftWatch tells: results, the status line, samples and notices. Reads the watch, changes its cache only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pilotfish_agent.drift import gauges
+from pilotfish_agent.drift.comparison import Comparison
 from pilotfish_agent.drift.effect import Effect, effect
 from pilotfish_agent.drift.explain import shown
 from pilotfish_agent.drift.judge import WHOLE, Judge
 from pilotfish_agent.drift.latch import ALARM, NOTICE, Latch, result_effect
+from pilotfish_agent.drift.learn import FIRST_ROWS
 from pilotfish_agent.drift.reference import SMALL_ROWS
 from pilotfish_agent.drift.streams import MODEL
-from pilotfish_agent.drift.tested import Floats, Tested
-from pilotfish_agent.drift.window import MIN_ROWS, Window
-from pilotfish_core.metrics import Sample
-from pilotfish_core.nouns import DriftResult, ModelStatus, Severity, Verdict
+from pilotfish_agent.drift.tested import Floats
+from pilotfish_agent.drift.window import MIN_ROWS
+from pilotfish_core.metrics import Metric, Sample
+from pilotfish_core.nouns import DriftResult, DriftState, ModelStatus, Severity, Verdict
 
 if TYPE_CHECKING:
     from pilotfish_agent.drift.watch import DriftWatch
@@ -26,9 +28,10 @@ STATES: Final = ("drifting", "learning", "not_enough_data", "provisional", "stab
 SEVERITIES: Final = ("none", "info", "warning", "critical")
 
 
-def notices(streams: Tested, unlisted: Sequence[str], limit: int) -> tuple[str, ...]:
+def notices(comparison: Comparison, limit: int) -> tuple[str, ...]:
     """What people should know about the reference, one line each."""
-    lines = [f"{shown(name)} is not in the reference: not tested (not_in_reference)" for name in unlisted]
+    streams = comparison.streams
+    lines = [f"{shown(name)} is not in the reference: not tested (not_in_reference)" for name in comparison.unlisted]
     if streams.skipped:
         names = ", ".join(map(shown, streams.skipped[:5]))
         lines.append(f"limits.features is {limit}: {len(streams.skipped)} features are not tested ({names}, ...)")
@@ -37,11 +40,54 @@ def notices(streams: Tested, unlisted: Sequence[str], limit: int) -> tuple[str, 
     return tuple(lines)
 
 
+def state(watch: DriftWatch) -> DriftState:
+    """The state of the model: the first that holds (docs/statistics.md, section 10)."""
+    judge, comparison = watch.judge, watch.comparison
+    if judge is not None and judge.drifting():
+        return "drifting"
+    if comparison is None:
+        return "learning"
+    if judge is None or comparison.seen < MIN_ROWS:
+        return "not_enough_data"
+    return "provisional" if watch.learner is not None else "stable"
+
+
+def held_back(watch: DriftWatch) -> str:
+    """Why alarms are only info now; empty when they are not."""
+    if watch.learner is not None:
+        return f"the reference is provisional ({watch.learner.words()})"
+    if watch.measured is not None:
+        return f"dependence is not known yet ({watch.measured.words()}), drift.dependence settles it"
+    if watch.building:
+        return "tables are being built for the dependence that was measured"
+    return ""
+
+
+def words(watch: DriftWatch) -> str:
+    """The state for people, with what it waits for."""
+    judge, comparison = watch.judge, watch.comparison
+    if comparison is None:
+        rows = 0 if watch.learner is None else watch.learner.rows
+        return f"learning: {rows:,} of {FIRST_ROWS:,} rows"
+    parts: list[str] = [watch.state]
+    if judge is not None and judge.drifting():
+        parts = ["drifting: " + ", ".join(map(shown, judge.drifting()[:5]))]
+    if watch.learner is not None:
+        parts.append(f"provisional: {watch.learner.words()}")
+    if judge is None:
+        parts.append("building tables")
+    elif comparison.seen < MIN_ROWS:
+        parts.append(f"{comparison.seen:,} of {MIN_ROWS:,} rows")
+    if watch.measured is not None:
+        parts.append(f"dependence: {watch.measured.words()}")
+    return "; ".join(p for p in parts if p != "provisional")
+
+
 def effects(watch: DriftWatch) -> list[Effect | None]:
     """Effect of each stream now: over the counts since the change began while it drifts, else over the window."""
-    streams, window, judge = watch.streams, watch.window, watch.judge
-    if streams is None or window is None:
+    if watch.comparison is None:
         return []
+    streams, window, judge = watch.comparison.streams, watch.comparison.window, watch.judge
     rows = window.effective()
     out: list[Effect | None] = []
     for f, stream in enumerate(streams.streams):
@@ -59,9 +105,9 @@ def effects(watch: DriftWatch) -> list[Effect | None]:
 
 def results(watch: DriftWatch) -> tuple[DriftResult, ...]:
     """One result a stream of the reference, then `@model`, then what the reference lacks."""
-    streams, judge, window = watch.streams, watch.judge, watch.window
-    if streams is None or window is None:
+    if watch.comparison is None:
         return ()
+    streams, window, judge = watch.comparison.streams, watch.comparison.window, watch.judge
     found = []
     for f, (stream, size) in enumerate(zip(streams.streams, effects(watch), strict=True)):
         if judge is None:
@@ -72,7 +118,7 @@ def results(watch: DriftWatch) -> tuple[DriftResult, ...]:
             found.append(_result(watch, judge, f, stream.name, size))
     if judge is not None and len(streams.streams) > 1:
         found.append(_result(watch, judge, WHOLE, MODEL, None))
-    found += [_silent(watch, name, "not_in_reference") for name in watch.unlisted]
+    found += [_silent(watch, name, "not_in_reference") for name in watch.comparison.unlisted]
     return tuple(found)
 
 
@@ -118,22 +164,22 @@ def _result(watch: DriftWatch, judge: Judge, f: int, name: str, size: Effect | N
 
 def status(watch: DriftWatch) -> ModelStatus:
     """The model's line of `status`."""
-    reference = None if watch.streams is None else watch.streams.reference
+    reference = None if watch.comparison is None else watch.comparison.streams.reference
     return ModelStatus(
         model=watch.model,
         model_version=watch.version,
         state=watch.state,
         reference_id=None if reference is None else reference.id,
         reference_rows=0 if reference is None else reference.rows,
-        window_rows=_window_rows(watch.window),
+        window_rows=_window_rows(watch.comparison),
         severity="none" if watch.judge is None else watch.judge.severity,
         drifting=() if watch.judge is None else tuple(watch.judge.drifting()),
         words=watch.words,
     )
 
 
-def _window_rows(window: Window | None) -> int:
-    return 0 if window is None else int(window.rows().max(initial=0.0))
+def _window_rows(comparison: Comparison | None) -> int:
+    return 0 if comparison is None else int(comparison.window.rows().max(initial=0.0))
 
 
 class Cache:
@@ -150,8 +196,7 @@ class Cache:
             self._gauges = (key, tuple(_gauges(watch, make)))
         counted = (watch.changes, watch.rows, make)
         if self._counts[0] != counted:
-            watch.drain()
-            rows = (*watch.all_counts().samples(make), *watch.predicted.samples(make))
+            rows = (*watch.counters().samples(make), *watch.predicted.samples(make))
             self._counts = (counted, rows)
         return self._gauges[1] + self._counts[1]
 
@@ -162,25 +207,28 @@ def _gauges(watch: DriftWatch, make: gauges.Labels) -> Iterator[Sample]:
     yield from make.one_of(gauges.SEVERITY, SEVERITIES, "none" if judge is None else judge.severity)
     for severity, n in watch.alarms.items():
         yield make(gauges.ALARMS, float(n), severity)
-    if watch.streams is None:
-        return
-    yield make(gauges.REFERENCE_ROWS, float(watch.streams.reference.rows))
-    yield make(gauges.REFERENCE_INFO, 1.0, watch.streams.reference.id)
-    yield make(gauges.WINDOW_ROWS, float(_window_rows(watch.window)))
+    if watch.comparison is not None:
+        yield from _of_reference(watch, watch.comparison, make)
+
+
+def _of_reference(watch: DriftWatch, comparison: Comparison, make: gauges.Labels) -> Iterator[Sample]:
+    streams, judge = comparison.streams, comparison.judge
+    yield make(gauges.REFERENCE_ROWS, float(streams.reference.rows))
+    yield make(gauges.REFERENCE_INFO, 1.0, streams.reference.id)
+    yield make(gauges.WINDOW_ROWS, float(_window_rows(comparison)))
+    yield make(gauges.THRESHOLD, watch.threshold)
     yield from gauges.finite(gauges.LAST_RUN, make, watch.last_run)
     if judge is not None:
-        yield make(gauges.THRESHOLD, judge.threshold)
         yield make(gauges.DRIFTING, float(sum(name != MODEL for name in judge.drifting())))
-        if len(watch.streams.streams) > 1:
+        if len(streams.streams) > 1:
             yield make(gauges.EVIDENCE_RATIO, _ratio(judge.evidence(WHOLE), judge.model_threshold), MODEL)
-        yield from gauges.per_stream(make, watch.streams, _engine_columns(judge))
-    if watch.window is not None:
-        sizes = [None if found is None else found.value for found in effects(watch)]
-        js = watch.window.divergence().tolist()
-        yield from gauges.per_stream(make, watch.streams, {gauges.EFFECT: sizes, gauges.DISTANCE: js})
+        yield from gauges.per_stream(make, streams, _engine_columns(judge))
+    sizes = [None if found is None else found.value for found in effects(watch)]
+    js = comparison.window.divergence().tolist()
+    yield from gauges.per_stream(make, streams, {gauges.EFFECT: sizes, gauges.DISTANCE: js})
 
 
-def _engine_columns(judge: Judge) -> dict[gauges.Metric, list[float | None]]:
+def _engine_columns(judge: Judge) -> dict[Metric, list[float | None]]:
     scores: Floats = judge.scores[ALARM]
     return {
         gauges.EVIDENCE_RATIO: [_ratio(s, judge.threshold) for s in scores.tolist()],

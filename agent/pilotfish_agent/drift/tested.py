@@ -6,9 +6,10 @@ All streams of a model share its ticks, so one tick is one int64 vector of ``wid
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from pilotfish_agent.drift.streams import PREDICTION, SCORE
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+_T = TypeVar("_T", bound=np.generic)
 
 LATENCY: Final = "@latency"
 PSEUDO: Final = (PREDICTION, SCORE, LATENCY)
@@ -51,14 +53,14 @@ class Tested:
         """Bins of all streams together."""
         return int(self.offsets[-1])
 
-    def part(self, vector: NDArray[np.generic], f: int) -> NDArray[np.generic]:
+    def part(self, vector: NDArray[_T], f: int) -> NDArray[_T]:
         """The bins of stream ``f`` in a vector of ``width``."""
         return vector[self.offsets[f] : self.offsets[f + 1]]
 
     def parts(self, vector: Ints) -> list[Ints]:
         """The bins of each stream, as views."""
         ends = self.offsets.tolist()
-        return [vector[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [vector[a:b] for a, b in itertools.pairwise(ends)]
 
 
 def missing_bin(stream: FeatureReference) -> int:

@@ -1,4 +1,4 @@
-"""What the streams look like now: decayed counts and the distance from the reference (docs/statistics.md, 10 and 14)."""
+"""What the streams look like now: decayed counts and the distance from the reference (section 10)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pilotfish_agent.drift.tested import Floats, Ints, Tested
 
 FOLD_ROWS: Final = 10_000.0
 MIN_ROWS: Final = 200
-"""Fewer rows of a stream say nothing (docs/statistics.md, section 10)."""
+"""Fewer rows of a stream say nothing (section 10)."""
 
 
 class Window:

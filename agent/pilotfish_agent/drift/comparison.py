@@ -1,0 +1,140 @@
+"""One reference in force: its open tick, window, counters, evidence, and what it lacks. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from pilotfish_agent.drift import phi
+from pilotfish_agent.drift.ingest import Mask, OpenTick
+from pilotfish_agent.drift.judge import Judge, Terms
+from pilotfish_agent.drift.latch import Entry, Tick
+from pilotfish_agent.drift.options import Config
+from pilotfish_agent.drift.reference import FeatureReference
+from pilotfish_agent.drift.streams import PREDICTION
+from pilotfish_agent.drift.tables import StreamTables, TableSpec, cache_key
+from pilotfish_agent.drift.tested import LATENCY, Ints, Tested
+from pilotfish_agent.drift.window import Window
+from pilotfish_core.nouns import ObservationBatch
+
+QUEUE_BYTES: Final = 4 << 20
+"""Ticks kept while tables are built; the oldest ones beyond it never enter the evidence."""
+NOTED: Final = 100
+"""Streams named in notices one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableRequest:
+    """What `tables.build` needs: ``build(specs, budget_ticks, streams)``.
+
+    Attributes:
+        specs: one a tested stream, in order.
+        budget_ticks: A, replicas counted in.
+        streams: F.
+        key: of the cache file.
+    """
+
+    specs: tuple[TableSpec, ...]
+    budget_ticks: float
+    streams: int
+    key: str
+
+    def answered_by(self, tables: Sequence[StreamTables]) -> bool:
+        """Whether these are the tables that were asked for."""
+        return len(tables) == len(self.specs) and all(
+            t.phi == s.phi and t.streams == self.streams and np.array_equal(t.counts, s.counts)
+            for t, s in zip(tables, self.specs, strict=True)
+        )
+
+
+def budget_ticks(config: Config) -> float:
+    """A: ticks per allowed false alarm, replicas counted in."""
+    return config.false_alarms.ticks(config.tick, config.replicas)
+
+
+def table_request(streams: Tested, config: Config, phis: Mapping[str, float]) -> TableRequest:
+    """The tables of all tested streams under the present budget and dependence."""
+    specs = tuple(_spec(stream, config, phis) for stream in streams.streams)
+    ticks = budget_ticks(config)
+    return TableRequest(specs, ticks, len(specs), cache_key(streams.reference.id, specs, ticks, len(specs)))
+
+
+def _spec(stream: FeatureReference, config: Config, phis: Mapping[str, float]) -> TableSpec:
+    return TableSpec(
+        name=stream.name,
+        kind=stream.kind,
+        counts=stream.counts.astype(np.float64),
+        special=tuple(stream.special[word] for word in ("missing", "pinf", "ninf")) if stream.special else (),
+        phi=phi.of(stream, config.dependence, phis),
+        min_effect=config.latency_min_effect if stream.name == LATENCY else config.min_effect,
+    )
+
+
+class Comparison:
+    """What belongs to one reference.
+
+    Args:
+        streams: its tested streams.
+        task: ``model.task``.
+    """
+
+    def __init__(self, streams: Tested, task: str) -> None:
+        self.streams = streams
+        self.window = Window(streams)
+        self.open = OpenTick(streams, task)
+        self.judge: Judge | None = None
+        self.unlisted: list[str] = []
+        self._totals: Ints = np.zeros(streams.width, np.int64)
+        self._waiting: list[tuple[Ints, Tick]] = []
+        self._known = {s.name for s in streams.streams} | {i.name for i in streams.reference.ignored}
+        self._known.update(streams.skipped)
+
+    @property
+    def seen(self) -> int:
+        """Rows since the start, of the stream that has the most."""
+        return int(self.window.seen.max(initial=0))
+
+    @property
+    def counted(self) -> Ints:
+        """All counts so far (width,), those of the open tick included as far as they are binned."""
+        return self._totals + self.open.counts
+
+    def add(self, batch: ObservationBatch, features: Mask | None, predictions: Mask | None) -> None:
+        """Rows of the open tick."""
+        self.open.add(batch, features, predictions)
+
+    def close(self, tick: Tick, held_back: str) -> tuple[Ints, list[Entry]]:
+        """The open tick is over: its counts, and what follows."""
+        counts = self.open.take()
+        self._totals += counts
+        self.window.add(counts)
+        if self.judge is not None:
+            return counts, self.judge.step(counts, tick, held_back)
+        self._waiting.append((counts, tick))
+        while len(self._waiting) * counts.nbytes > QUEUE_BYTES:
+            self._waiting.pop(0)
+        return counts, []
+
+    def start(self, tables: Sequence[StreamTables], terms: Terms, held_back: str) -> list[Entry]:
+        """Evidence starts, or starts again; the ticks that waited for the tables are judged."""
+        entries = [] if self.judge is None else self.judge.release()
+        self.judge = Judge(self.streams, tables, terms)
+        waiting, self._waiting = self._waiting, []
+        for counts, tick in waiting:
+            entries += self.judge.step(counts, tick, held_back)
+        return entries
+
+    def note(self, batch: ObservationBatch) -> bool:
+        """Remembers streams that the reference lacks; whether there are new ones."""
+        if len(self.unlisted) >= NOTED:
+            return False
+        names = [] if self._known.issuperset(batch.features) else list(batch.features)
+        if PREDICTION not in self._known and (batch.prediction is not None or batch.probabilities is not None):
+            names.append(PREDICTION)
+        fresh = [name for name in names if name not in self._known][: NOTED - len(self.unlisted)]
+        self._known.update(fresh)
+        self.unlisted += fresh
+        return bool(fresh)

@@ -1,0 +1,133 @@
+"""Learning a reference from traffic, up to `provisional` (docs/statistics.md, section 11), and phi from traffic."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pilotfish_agent.drift.builder import Config as Features
+from pilotfish_agent.drift.builder import ReferenceBuilder
+from pilotfish_agent.drift.phi import TICKS
+from pilotfish_agent.drift.watch import DriftWatch
+from tests.drift_watch.world import FAST, START, Runner, World, give_tables
+
+
+def learning(seed: int) -> Runner:
+    return Runner(DriftWatch("m", None, FAST, features=Features(ignore=("y",))), World(seed))
+
+
+def test_learning_then_provisional_with_rebuilds() -> None:
+    """500 rows make a reference; at 1,000, 2,000 and 5,000 it is made again of all rows, evidence restarts."""
+    run = learning(31)
+    run.ticks(4)
+    assert (run.watch.state, run.watch.words) == ("learning", "learning: 400 of 500 rows")
+    assert run.watch.table_request() is None
+    ids, rows = [], []
+    for _ in range(60):
+        run.ticks(1)
+        if run.watch.table_request() is not None:
+            give_tables(run.watch)
+            status = run.watch.status()
+            ids.append(status.reference_id)
+            rows.append(status.reference_rows)
+    assert rows == [500, 1000, 2000, 5000]
+    assert len(set(ids)) == 4
+    assert run.watch.state == "provisional"
+    assert run.watch.words == "provisional: 5,000 of 5,000 rows, 0 of 24 h"
+    assert "y" not in {r.feature for r in run.watch.results(run.now)}
+    assert run.entries == []
+
+
+def test_counters_outlive_a_rebuild() -> None:
+    """Missing values counted under one reference stay counted under the next."""
+    run = learning(32)
+    totals = []
+    for _ in range(25):
+        run.ticks(1, missing=0.2)
+        if run.watch.table_request() is not None:
+            give_tables(run.watch)
+        totals += [s.value for s in run.watch.samples() if s.metric.name.endswith("missing_total") and "x" in s.labels]
+    assert totals == sorted(totals)  # type: ignore[type-var]
+    assert 250 < totals[-1] < 500  # type: ignore[operator]
+
+
+def test_provisional_alarms_are_info_and_their_rows_are_not_learnt() -> None:
+    """A shift of 2 sd alarms as info and says why; while it lasts the reference is not rebuilt."""
+    run = learning(33)
+    run.ticks(11)
+    give_tables(run.watch)
+    run.ticks(10)
+    give_tables(run.watch)
+    before = run.watch.learner.rows if run.watch.learner is not None else 0
+    alarms = [e for e in run.ticks(60, shift=2.0) if e.kind == "alarm"]
+    assert [e.feature for e in alarms] == ["x"]
+    assert alarms[0].severity == "info"
+    assert "; severity info: the reference is provisional (" in alarms[0].explanation
+    assert run.watch.learner is not None
+    assert run.watch.learner.rows <= before + 500
+    assert run.watch.table_request() is None
+    assert run.watch.status().severity == "info"
+    assert run.watch.state == "drifting"
+
+
+def unknown_phi(seed: int) -> DriftWatch:
+    builder = ReferenceBuilder()
+    builder.add(World(seed).batch(3000))
+    made = DriftWatch("m", builder.reference(created=START), replace(FAST, dependence="auto"))
+    give_tables(made)
+    return made
+
+
+def test_dependence_is_counted_down_and_alarms_are_info_until_it_is_known() -> None:
+    """Words count ticks; an alarm says what would settle it; once phi is known to be 1 it rises to its severity."""
+    run = Runner(unknown_phi(34), World(35), rows=40)
+    run.ticks(50)
+    assert run.watch.words == "stable; dependence: 50 of 1,600 ticks"
+    alarms = [e for e in run.ticks(100, shift=0.8) if e.kind == "alarm"]
+    assert [e.severity for e in alarms] == ["info"]
+    assert "dependence is not known yet" in alarms[0].explanation
+    assert "drift.dependence settles it" in alarms[0].explanation
+    assert run.watch.phi_request() is None
+    run.ticks(TICKS - 150, shift=0.8)
+    request = run.watch.phi_request()
+    assert request is not None
+    assert set(request.names) == {"x", "y", "colour"}
+    with pytest.raises(ValueError, match="at least 1"):
+        run.watch.set_phi(dict.fromkeys(request.names, 0.5))
+    run.watch.set_phi(dict.fromkeys(request.names, 1.0))
+    assert run.watch.table_request() is None
+    rises = [e for e in run.ticks(2, shift=0.8) if e.kind == "rise"]
+    assert [e.feature for e in rises] == ["x"]
+    assert rises[0].severity in ("warning", "critical")
+    with pytest.raises(ValueError, match="no phi"):
+        run.watch.set_phi({})
+
+
+def test_a_phi_above_one_asks_for_new_tables_and_restarts_evidence() -> None:
+    """Until they are there alarms stay info; then latches open, which is said, and the alarm comes anew."""
+    run = Runner(unknown_phi(36), World(37), rows=40)
+    run.ticks(TICKS, shift=0.8)
+    request = run.watch.phi_request()
+    assert request is not None
+    run.watch.set_phi(dict.fromkeys(request.names, 1.25))
+    wanted = run.watch.table_request()
+    assert wanted is not None
+    assert {spec.phi for spec in wanted.specs} == {1.25}
+    assert "tables are being built" in run.watch.held_back
+    give_tables(run.watch)
+    entries = run.ticks(30, shift=0.8)
+    ended = [e for e in entries if e.kind == "resolved" and e.level == "alarm"]
+    assert [e.explanation for e in ended] == ["x: evidence restarts, what it is compared with has changed"]
+    assert [e.severity for e in entries if e.kind == "alarm"] in (["warning"], ["critical"])
+
+
+def test_a_number_for_dependence_settles_it() -> None:
+    """`drift.dependence: 2` is phi of every stream, and nothing is measured."""
+    builder = ReferenceBuilder()
+    builder.add(World(38).batch(1000))
+    made = DriftWatch("m", builder.reference(created=START), replace(FAST, dependence=2.0))
+    request = made.table_request()
+    assert request is not None
+    assert {spec.phi for spec in request.specs} == {2.0}
+    assert made.measured is None
