@@ -75,5 +75,11 @@ class Runner:
             return None
 
     def close(self) -> None:
-        """Closes the tree's descriptors."""
+        """Closes the tree's descriptors, and what collectors hold (those that hold something have a `close`)."""
         self._context.tree.close()
+        for collector in self._collectors.values():
+            getattr(collector, "close", _nothing)()
+
+
+def _nothing() -> None:
+    """What most collectors have to close."""

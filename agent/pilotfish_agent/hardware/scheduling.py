@@ -8,7 +8,7 @@ process, ended threads included), else every thread's own file is read (its ende
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from pilotfish_agent.hardware._context import Collector, HardwareContext, Refused, absent, per_member
 from pilotfish_agent.hardware._ledger import Ledger, Values
@@ -40,13 +40,14 @@ class _Scheduling:
     def __init__(self, context: HardwareContext) -> None:
         self._context = context
         self._ledger = Ledger(3)
-        self._read = _by_taskstats(context.proc) or _ByThread()
+        self._taskstats = _taskstats(context.proc)
+        self._by_thread = _ByThread()
 
     def collect(self) -> Iterable[Reading]:
         tree = self._context.tree
         try:
-            if isinstance(self._read, _ByThread):
-                self._read.begin(tree)
+            if self._taskstats is None:
+                self._by_thread.begin(tree)
             found = per_member(tree, self._read)
         except Refused as refused:
             return absent("scheduling", METRICS, refused.reason)
@@ -57,6 +58,13 @@ class _Scheduling:
             Sample(SWITCHES, (target, "voluntary"), voluntary),
             Sample(SWITCHES, (target, "involuntary"), involuntary),
         ]
+
+    def _read(self, member: Member) -> Values:
+        return self._by_thread(member) if self._taskstats is None else self._taskstats.read(member.pid)
+
+    def close(self) -> None:
+        if self._taskstats is not None:
+            self._taskstats.close()
 
 
 class _ByThread:
@@ -101,16 +109,20 @@ def _thread(member: Member, tid: str) -> Values:
     return int(delay[1]) / 1e9, float(switches[0] or 0), float(switches[1] or 0)
 
 
-def _by_taskstats(proc: str) -> Callable[[Member], Values] | None:
-    """Asks the kernel, where it may be asked and speaks of the same PIDs as ``proc``."""
+def _taskstats(proc: str) -> Taskstats | None:
+    """The kernel's accounting, where it may be asked and speaks of the same PIDs as ``proc``."""
     if os.path.realpath(proc) != "/proc":
         return None
     try:
         taskstats = Taskstats()
-        taskstats.read(os.getpid())
     except OSError:
         return None
-    return lambda member: taskstats.read(member.pid)
+    try:
+        taskstats.read(os.getpid())
+    except OSError:
+        taskstats.close()
+        return None
+    return taskstats
 
 
 def make(context: HardwareContext) -> Collector:

@@ -1,0 +1,125 @@
+"""The parsers of `/proc/PID/*`, and the descriptors kept on it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pilotfish_agent.hardware._procfs import (
+    Descriptors,
+    ProcessFiles,
+    parse_boot_time,
+    parse_fields,
+    parse_soft_limit,
+    parse_stat,
+)
+
+NUMBERS = st.integers(0, 2**63 - 1)
+
+
+@given(
+    comm=st.binary(min_size=0, max_size=15).filter(lambda b: b"\0" not in b),
+    state=st.sampled_from("RSDZTtXxI"),
+    values=st.lists(NUMBERS, min_size=49, max_size=49),
+)
+def test_any_command_name_parses(comm: bytes, state: str, values: list[int]) -> None:
+    """Parentheses, spaces, newlines and bytes that are no UTF-8 in the command do not move the other fields."""
+    line = b"%d (%b) %b %b\n" % (7, comm, state.encode(), b" ".join(b"%d" % v for v in values))
+    stat = parse_stat(line)
+    assert stat.comm == comm.decode("utf-8", "backslashreplace")
+    assert (stat.state, stat.ppid, stat.start_time, stat.threads) == (state, values[0], values[18], values[16])
+    assert (stat.cpu, stat.child_cpu) == ((values[10], values[11]), (values[12], values[13]))
+    assert (stat.faults, stat.child_faults) == ((values[6], values[8]), (values[7], values[9]))
+    assert stat.exit_code == values[48]
+    assert stat.ended == (state in "ZXx")
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_break_the_stat_parser(data: bytes) -> None:
+    """Whatever stands there is a `Stat` or a ValueError, no other error."""
+    with contextlib.suppress(ValueError):
+        assert isinstance(parse_stat(data).start_time, int)
+
+
+@pytest.mark.parametrize("data", [b"", b"1 (a", b"1 (a) S 1 2 3", b"1 a S " + b"1 " * 50, b") ("])
+def test_a_cut_stat_line_is_refused(data: bytes) -> None:
+    """A line that is cut off is an error, not a process with zeros."""
+    with pytest.raises(ValueError, match="not a stat line"):
+        parse_stat(data)
+
+
+def test_fields_are_found_by_their_whole_name() -> None:
+    """A name that ends like another's is not taken for it; a line that is missing is None, not 0."""
+    text = b"Name:\tx\nnonvoluntary_ctxt_switches:\t9\nvoluntary_ctxt_switches:\t4\nRssAnon:\t   12 kB"
+    wanted = (b"voluntary_ctxt_switches", b"RssAnon", b"VmSwap")
+    assert parse_fields(text, wanted) == (4, 12, None)
+
+
+@given(st.dictionaries(st.sampled_from([b"a", b"ab", b"b", b"cb"]), NUMBERS))
+def test_fields_parse_back(values: dict[bytes, int]) -> None:
+    """Any set of lines parses back to its numbers."""
+    text = b"".join(b"%b:\t%d kB\n" % item for item in values.items())
+    assert parse_fields(text, (b"a", b"ab", b"b", b"cb")) == tuple(values.get(k) for k in (b"a", b"ab", b"b", b"cb"))
+
+
+def test_a_field_without_a_number_is_an_error() -> None:
+    """A cut line is told, not read as 0."""
+    with pytest.raises(ValueError, match="RssAnon"):
+        parse_fields(b"RssAnon:\n", (b"RssAnon",))
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        (b"Max open files            1024                 4096                files\n", 1024),
+        (b"Max open files            unlimited            unlimited            files\n", None),
+        (b"Max processes             10                   10                   processes\n", None),
+    ],
+)
+def test_the_soft_limit_is_the_first_number(text: bytes, limit: int | None) -> None:
+    """Unlimited and absent are None."""
+    assert parse_soft_limit(text, b"Max open files") == limit
+
+
+def test_the_boot_time_is_found() -> None:
+    """`btime` of `/proc/stat`, None where it is missing."""
+    assert parse_boot_time(b"cpu 1\nbtime 1700000000\nprocesses 5\n") == 1_700_000_000
+    assert parse_boot_time(b"cpu 1\n") is None
+
+
+def test_a_kept_descriptor_reads_the_present_content(tmp_path: Path) -> None:
+    """Each read starts at the file's beginning, also when it is longer than one read."""
+    (tmp_path / "stat").write_bytes(b"one")
+    files = ProcessFiles(str(tmp_path), Descriptors(8))
+    assert files.read("stat") == b"one"
+    (tmp_path / "stat").write_bytes(b"two" * 20_000)
+    assert files.read("stat") == b"two" * 20_000
+    files.close()
+
+
+def test_a_used_up_budget_opens_each_time(tmp_path: Path) -> None:
+    """Past the budget a read still answers, and keeps nothing open."""
+    (tmp_path / "stat").write_bytes(b"one")
+    before = len(os.listdir("/proc/self/fd"))
+    budget = Descriptors(1)
+    files = ProcessFiles(str(tmp_path), budget)
+    assert files.read("stat") == files.read("stat") == b"one"
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    files.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert budget.take(), "closing gives back what was taken"
+
+
+def test_an_empty_file_means_the_process_has_gone(tmp_path: Path) -> None:
+    """No file of a live process that is read this way is empty."""
+    (tmp_path / "stat").write_bytes(b"")
+    files = ProcessFiles(str(tmp_path), Descriptors(8))
+    with pytest.raises(ProcessLookupError):
+        files.read("stat")
+    assert files.gone()
+    files.close()
