@@ -54,7 +54,7 @@ class OnlinePhi:
 
     def __init__(self, streams: Tested, wanted: list[int]) -> None:
         self._streams = streams
-        self._phis = {f: Phi(streams.streams[f]) for f in wanted}
+        self._phis = {f: _measure(streams.streams[f]) for f in wanted}
         self.ticks = 0
 
     def add(self, counts: Ints) -> None:
@@ -75,3 +75,7 @@ class OnlinePhi:
     def words(self) -> str:
         """Progress for people: ``312 of 1,600 ticks``."""
         return f"{self.ticks:,} of {TICKS:,} ticks"
+
+
+def _measure(stream: FeatureReference) -> Phi:
+    return Phi(stream.name, stream.counts, numeric=stream.kind == "numeric", levels=stream.levels or ())

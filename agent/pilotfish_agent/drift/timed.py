@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pilotfish_agent.drift.dependence import Phi
 from pilotfish_agent.windows.ticks import TickRule, TickSplitter
 from pilotfish_core.nouns import Column
 
@@ -19,18 +20,6 @@ Ints = NDArray[np.int64]
 PART_ROWS = 50_000
 ABSENT = -1
 MAX_LATE_SHARE = 0.01  # a file that is out of order by more says nothing about dependence
-
-
-class Phi(Protocol):
-    """One stream's dependence, from its tick counts."""
-
-    def add(self, counts: Ints, /) -> object:
-        """The next non-empty tick (K,)."""
-        ...
-
-    def value(self) -> float:
-        """Variance inflation, >= 1."""
-        ...
 
 
 class Binning(Protocol):
@@ -128,11 +117,11 @@ class Dependence:
         return {name: phi.value() for name, phi in self.phis.items()}
 
 
-def dependence(counts: Counts, numeric: Mapping[str, bool], tick_seconds: float) -> Dependence:
-    """A fresh `Dependence` against the masses of ``counts``; ``numeric`` says which columns have special bins."""
-    from pilotfish_agent.drift.dependence import Phi as Measure
-
-    phis = {name: Measure(name, counts.of[name], numeric=numeric[name]) for name in counts.of}
+def dependence(counts: Counts, levels: Mapping[str, Sequence[str] | None], tick_seconds: float) -> Dependence:
+    """A fresh `Dependence` against the masses of ``counts``; ``levels`` of a column, None where it is numeric."""
+    phis = {
+        name: Phi(name, counts.of[name], numeric=words is None, levels=words or ()) for name, words in levels.items()
+    }
     bins = {name: len(c) for name, c in counts.of.items()}
     return Dependence(phis, bins, TickSplitter(TickRule(tick_seconds)))
 

@@ -160,6 +160,11 @@ class LevelBinner:
         self._place: Ints = np.array([*place, len(levels) + 1])
         self._seen: dict[str | None, int] = dict(self._index.items())
 
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels, without other and missing."""
+        return tuple(self._index)
+
     def counts(self, column: Column) -> Ints:
         """Counts of a column, int64 (L+2,)."""
         if not isinstance(column, list | tuple):

@@ -1,0 +1,203 @@
+"""``pf-worker``: builds tables and phi in a short-lived process of low priority, so that scipy is never resident.
+
+The job is a JSON file; tables come back as their cache file, phi as JSON. Nothing is unpickled. A job that fails or
+takes longer than ten minutes is ended and told.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from pilotfish_agent.drift import tables as table_file
+from pilotfish_agent.drift.tables import StreamTables, TableSpec
+
+LIMIT_SECONDS: Final = 600.0
+"""A thousand streams of 65 levels take about a minute of CPU; this is for a machine that is ten times busier."""
+_START: Final = (
+    "import sys; sys.path.extend(p for p in sys.argv[3:] if p not in sys.path); "
+    "from pilotfish_agent.drift.worker import main; sys.exit(main(sys.argv[1], sys.argv[2]))"
+)
+_ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+
+
+class JobError(Exception):
+    """The worker failed; the text says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Result of `start_tables`."""
+
+    tables: list[StreamTables]
+
+
+@dataclass(frozen=True, slots=True)
+class Phis:
+    """Result of `start_phi`: phi by stream."""
+
+    values: Mapping[str, float]
+
+
+class Job:
+    """One job: a process, or a result that was there already."""
+
+    def __init__(self, done: Tables | None, order: Mapping[str, Any] | None, output: str) -> None:
+        self._done: Tables | Phis | None = done
+        self._order = order
+        self._output = output
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._until = time.monotonic() + LIMIT_SECONDS
+        if order is not None:
+            self._spawn(order)
+
+    def _spawn(self, order: Mapping[str, Any]) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="pilotfish-job-")
+        path = os.path.join(self._folder.name, "order.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(order, file)
+        self._output = self._output or os.path.join(self._folder.name, "result")
+        self._errors = open(os.path.join(self._folder.name, "errors"), "w+b")  # noqa: SIM115 - lives as long as the job
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-c", _START, path, self._output, *(p for p in sys.path if p)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            env={**os.environ, **_ONE_THREAD},
+            cwd="/",
+        )
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, None where there is none (any more)."""
+        return None if self._process is None else self._process.pid
+
+    def poll(self) -> bool:
+        """Whether it has ended; a job over its time is ended."""
+        if self._process is None:
+            return True
+        if time.monotonic() > self._until:
+            self._process.kill()
+            self._process.wait()
+        return self._process.poll() is not None
+
+    def wait(self) -> None:
+        """Until it has ended."""
+        while not self.poll():
+            time.sleep(0.02)
+
+    def result(self) -> Tables | Phis:
+        """What it made; call once, after `poll` said True.
+
+        Raises:
+            JobError: it failed.
+        """
+        if self._process is None:
+            assert self._done is not None
+            return self._done
+        try:
+            return self._collect(self._process.returncode)
+        finally:
+            self._close()
+
+    def _collect(self, code: int) -> Tables | Phis:
+        order = self._order
+        assert order is not None
+        if code:
+            self._errors.seek(0)
+            last = self._errors.read()[-2000:].decode("utf-8", "replace").strip().rpartition("\n")[2]
+            raise JobError(f"pf-worker ended with {code}; {last or 'it said nothing'}")
+        if order["kind"] == "phi":
+            with open(self._output, encoding="utf-8") as file:
+                return Phis(json.load(file))
+        specs = [_spec(s) for s in order["specs"]]
+        made = table_file.load(self._output, specs, order["budget_ticks"], order["streams"])
+        if made is None:
+            raise JobError("pf-worker left no tables that fit; is the disk full?")
+        return Tables(made)
+
+    def kill(self) -> None:
+        """Ends it; there is no result."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._close()
+
+    def _close(self) -> None:
+        self._errors.close()
+        self._process = None
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+def start_tables(specs: Sequence[TableSpec], budget_ticks: float, streams: int, cache: str | None) -> Job:
+    """Tables of ``specs``: read from the file ``cache`` where it fits, else built by a worker, which writes it."""
+    found = table_file.load(cache, specs, budget_ticks, streams) if cache else None
+    if found is not None:
+        return Job(Tables(found), None, "")
+    order = {"kind": "tables", "budget_ticks": budget_ticks, "streams": streams, "specs": [_plain(s) for s in specs]}
+    return Job(None, order, cache or "")
+
+
+def start_phi(request: Any) -> Job:
+    """Phi of the streams of a `phi.PhiRequest`."""
+    sums = {
+        name: {"squares": one.sums.squares.tolist(), "differences": one.sums.differences.tolist()}
+        for name, one in zip(request.names, request.sums, strict=True)
+    }
+    return Job(None, {"kind": "phi", "sums": sums}, "")
+
+
+def _plain(spec: TableSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "kind": spec.kind,
+        "counts": np.asarray(spec.counts).tolist(),
+        "special": list(spec.special),
+        "phi": spec.phi,
+        "min_effect": spec.min_effect,
+    }
+
+
+def _spec(plain: Mapping[str, Any]) -> TableSpec:
+    counts = np.array(plain["counts"], np.float64)
+    return TableSpec(plain["name"], plain["kind"], counts, tuple(plain["special"]), plain["phi"], plain["min_effect"])
+
+
+def main(order_path: str, output: str) -> int:
+    """The worker's own process."""
+    _give_way()
+    with open(order_path, encoding="utf-8") as file:
+        order = json.load(file)
+    if order["kind"] == "phi":
+        from pilotfish_agent.drift.dependence import Sums
+
+        values = {n: Sums(np.array(s["squares"]), np.array(s["differences"])).value() for n, s in order["sums"].items()}
+        with open(output, "w", encoding="utf-8") as file:
+            json.dump(values, file)
+        return 0
+    specs = [_spec(s) for s in order["specs"]]
+    made = table_file.build(specs, order["budget_ticks"], order["streams"])
+    table_file.save(output, specs, order["budget_ticks"], made)
+    return 0
+
+
+def _give_way() -> None:
+    """Everybody else first: CPU, and memory when it runs out."""
+    os.nice(19)
+    for path, text in (("comm", "pf-worker"), ("oom_score_adj", "1000")):
+        try:
+            with open(f"/proc/self/{path}", "w", encoding="ascii") as file:
+                file.write(text)
+        except OSError:
+            pass
