@@ -110,7 +110,7 @@ def build_reference(file: DataFile, args: argparse.Namespace, settings: config.S
 def reference_notices(made: Reference) -> Iterator[str]:
     """What its user should know of a reference."""
     if made.skipped_rows:
-        yield f"{made.skipped_rows:,} bad rows were left out"
+        yield f"{counted(made.skipped_rows, 'bad row')} left out"
     if made.rows < reference.SMALL_ROWS:
         yield (
             f"{made.rows:,} rows are few: only large shifts can be told from chance; "
@@ -121,6 +121,11 @@ def reference_notices(made: Reference) -> Iterator[str]:
             "whether rows depend on one another is not known: build with --time-column (rows have times) or with "
             "--independent (rows have no order); else the first 1,600 ticks learn it, and alarms are info until then"
         )
+
+
+def counted(n: int, what: str) -> str:
+    """``1 bad row was``, ``3 bad rows were``."""
+    return f"{n:,} {what} was" if n == 1 else f"{n:,} {what}s were"
 
 
 def any_reference(path: str, args: argparse.Namespace, settings: config.Settings) -> Reference:

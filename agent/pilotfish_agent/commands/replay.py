@@ -192,9 +192,9 @@ class Replay:
             more = f" and {len(extra) - 8} more" if len(extra) > 8 else ""
             yield f"columns that the reference lacks are not tested: {', '.join(extra[:8])}{more}"
         if file.skipped:
-            yield f"{file.skipped:,} bad rows were left out"
+            yield f"{_data.counted(file.skipped, 'bad row')} left out"
         if self._times.late:
-            yield f"{self._times.late:,} rows were older than their tick and counted in the next one"
+            yield f"{_data.counted(self._times.late, 'row')} older than the open tick, and counted in it"
 
 
 def table(found: dict[str, Any]) -> Iterator[str]:

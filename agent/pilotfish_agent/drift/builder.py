@@ -204,7 +204,7 @@ class ReferenceBuilder:
         ]
         if not timed or self.rows > self.max_rows or self._times is None:
             return counts, None
-        found = dependence(counts, {name: b.edges is not None for name, b in bins.items()}, self.tick_seconds)
+        found = dependence(counts, {name: b.levels for name, b in bins.items()}, self.tick_seconds)
         ids = {name: np.concatenate([h[name] for h in held]) for name in bins}
         times = self._times.numbers(size)
         for part in in_time_order(times, size):
@@ -216,8 +216,8 @@ class ReferenceBuilder:
     ) -> tuple[Counts, Dependence | None]:
         """Counts of all rows in a second pass; phi from the file's order, unless that is not one of time."""
         counts = Counts(held.binners)
-        numeric = {name: b.edges is not None for name, b in bins.items()}
-        found = dependence(held, numeric, self.tick_seconds) if timed else None
+        levels = {name: b.levels for name, b in bins.items()}
+        found = dependence(held, levels, self.tick_seconds) if timed else None
         for part in rows:
             ids = counts.add(self._of(part.batch), part.batch.rows, _says(part.batch))
             if found is not None and part.times is not None:
