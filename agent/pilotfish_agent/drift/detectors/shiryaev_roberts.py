@@ -2,7 +2,8 @@
 
 Per tick with counts c of n rows, for every alternative j: ``M_j <- (M_j + 1) * L_j(c) * exp(-n lam_j)``, capped;
 the score is ``log sum_j w_j M_j`` (Shin, Ramdas, Rinaldo, "E-detectors", arXiv 2203.03532). All streams of a model are
-one group: arrays are padded to the widest stream and the largest dictionary with weight 0, so a tick is a few array operations.
+one group: arrays are padded to the widest stream and the largest dictionary with weight 0, so a tick is a few array
+operations.
 State is exp(M) rather than M, which saves a logarithm and an addition a cell; it saturates at 1e250 (575 nats).
 """
 
@@ -118,15 +119,21 @@ class Engine:
         rows = raw_rows / self._phi
         live = rows > 0
         gained = self._likelihoods(now, raw_rows, rows)
-        self._evidence[:, live] = (self._evidence[:, live] + 1) * gained[:, live]
-        scores = np.einsum("vfj,fj->vf", self._evidence, self._weights)
-        if scores.max() > LARGEST / 1e50:
-            np.minimum(self._evidence, LARGEST, out=self._evidence)
-        self._follow(now, live, gained[0])
+        with np.errstate(over="ignore"):  # beyond LARGEST evidence saturates, infinite or not
+            self._evidence[:, live] = (self._evidence[:, live] + 1) * gained[:, live]
+            scores = self._mixture()
+            if scores.max() > LARGEST / 1e50:
+                np.minimum(self._evidence, LARGEST, out=self._evidence)
+                scores = self._mixture()
+            self._follow(now, live, gained[0])
         self._tick += 1
         with np.errstate(divide="ignore"):
             logs: Floats = np.log(scores)
         return logs
+
+    def _mixture(self) -> Floats:
+        mixed: Floats = np.einsum("vfj,fj->vf", self._evidence, self._weights)
+        return mixed
 
     def _likelihoods(self, now: Floats, raw_rows: Floats, rows: Floats) -> Floats:
         """Exp of what each alternative gains by this tick, (2, F, J + 4)."""
