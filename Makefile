@@ -10,7 +10,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --no-input
 .PHONY: demo test test-slow check wheel dev coverage bench bars bars-slow docs-reference system-deps lock clean
 
 demo: $(VENV)/.wheel
-	@$(PY) examples/digits/demo.py
+	@$(PY) -m examples.digits.demo
 
 test: SECONDS_START := $(shell date +%s)
 test: check
