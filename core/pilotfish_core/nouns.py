@@ -60,6 +60,7 @@ class ObservationBatch:
         latency: float64 seconds of length ``rows``, NaN = not measured, or None.
         errors: of these, how many calls failed (they have latency, but no prediction).
         ids: request ids, or None: repeats within a tick count once.
+        slices: name -> texts of length ``rows``: groups that quality is compared between.
     """
 
     model: str
@@ -74,6 +75,7 @@ class ObservationBatch:
     latency: Sequence[float] | None = None
     outcomes: Sequence[str] | None = None
     ids: Sequence[str | None] | None = None
+    slices: Mapping[str, Column] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,8 @@ class Schema:
         self.rows: list[Any] = []
         room = BODY_BYTES - len(self.descriptor) - wire.SECTION_BYTES
         self.limit = min(FRAME_ROWS, room // (8 * len(numbers) + len(texts) or 1))
-        if self.limit < 1 or len(set(key)) != len(key):
+        named = [column for column in key if column[0] != wire.PROBABILITY]
+        if self.limit < 1 or len(set(named)) != len(named):
             raise ValueError(f"{len(key)} columns with {len(self.descriptor)} bytes of names do not fit a frame")
 
     def accepts(self, values: Sequence[Any]) -> bool:

@@ -224,6 +224,14 @@ def decode(data: bytes) -> Frame:
         raise FrameError("frame_text", str(error)) from None
 
 
+def rows_of(data: bytes) -> int:
+    """The rows a datagram says it holds, without decoding it; 0 when it cannot hold that many or is no frame."""
+    if len(data) < HEADER_BYTES or data[:2] != MAGIC:
+        return 0
+    rows: int = _HEADER.unpack_from(data)[4]
+    return rows if rows <= len(data) else 0
+
+
 def _section(data: bytes, at: int) -> tuple[Section, int]:
     if at + SECTION_BYTES > len(data):
         raise FrameError("frame_truncated", "half a section's head")

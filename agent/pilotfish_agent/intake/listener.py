@@ -1,0 +1,211 @@
+"""The agent's socket: one thread that does nothing but take datagrams from the kernel, which queues only eleven.
+
+Decoding happens in `drain`, in the caller's thread. What waits in between is bounded by bytes; the oldest goes first.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import select
+import socket
+import stat
+import threading
+from collections import deque
+from collections.abc import Iterable
+
+from pilotfish import wire
+from pilotfish_agent.intake import columns
+from pilotfish_core.clock import Clock
+from pilotfish_core.errors import UnavailableError
+from pilotfish_core.events import Event, Events
+from pilotfish_core.metrics import Metric, Sample
+from pilotfish_core.nouns import ObservationBatch
+
+MAX_BYTES = 8 << 20
+"""Of datagrams that wait for `drain`: 10 s of 5,000 rows/s with 16 features."""
+FRAME_OVERHEAD = 128  # what a small datagram costs in memory beside its bytes: object, list slot
+RECEIVE_BUFFER = 4 << 20
+
+OBSERVATIONS = Metric(
+    "pilotfish_observations_total",
+    "counter",
+    "Prediction events received by source; compare its rate with the model's requests to see what is not reported.",
+    ("source",),
+)
+DROPPED = Metric(
+    "pilotfish_capture_dropped_total",
+    "counter",
+    "Rows or frames not used, by reason: sdk_buffer = rows the sender lost before they reached the socket, "
+    "intake_buffer = rows the agent had no room for, frame_* = datagrams that are no frames.",
+    ("reason",),
+)
+METRICS = (OBSERVATIONS, DROPPED)
+REASONS = ("sdk_buffer", "intake_buffer", "frame_too_large", *wire.REASONS)
+
+BAD_FRAME = Event("intake_bad_frame", "warning", "A datagram on the intake socket is no frame and was passed over")
+OVERFLOW = Event("intake_overflow", "warning", "The intake's buffer is full, the oldest rows were dropped")
+SOCKET_FAILED = Event("intake_socket_failed", "error", "The intake socket failed; the SDK's rows cannot be received")
+EVENTS = (BAD_FRAME, OVERFLOW, SOCKET_FAILED)
+
+
+class Intake:
+    """Receives frames and gives them out as batches.
+
+    Args:
+        path: of the socket to make; a stale one is replaced.
+        group: name or number of the group that may send as well; None: this user only.
+        clock: for the events' times only.
+        events: where bad frames are told.
+
+    Attributes:
+        listening: the socket is there and the thread drains it.
+    """
+
+    def __init__(self, path: str, *, group: str | None = None, clock: Clock, events: Events) -> None:
+        self.path = path
+        self.listening = False
+        self._group = group
+        self._clock = clock
+        self._events = events
+        self._lock = threading.Lock()
+        self._frames: deque[bytes] = deque()
+        self._bytes = 0
+        self._observations = dict.fromkeys(wire.SOURCES, 0)
+        self._dropped: dict[str, int] = {"sdk_buffer": 0, "intake_buffer": 0}
+        self._socket: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+        self._stopper: tuple[int, int] | None = None
+
+    def start(self) -> None:
+        """Makes the socket and starts the thread.
+
+        Raises:
+            UnavailableError: when the socket cannot be made.
+        """
+        self._socket = _bind(self.path, self._group)
+        self._stopper = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.listening = True
+        self._thread = threading.Thread(target=self._run, name="pf-intake", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Takes in what the kernel still holds, ends the thread and removes the socket; `drain` still works."""
+        if self._thread is None or self._stopper is None or self._socket is None:
+            return
+        os.write(self._stopper[1], b"x")
+        self._thread.join()
+        self.listening = False
+        for fd in self._stopper:
+            os.close(fd)
+        self._socket.close()
+        self._thread = self._socket = self._stopper = None
+        try:
+            os.unlink(self.path)
+        except FileNotFoundError:
+            pass  # somebody cleaned up before us
+
+    def drain(self) -> list[ObservationBatch]:
+        """Everything received since the last call, one batch a schema; safe from any one thread at a time."""
+        with self._lock:
+            waiting, self._frames, self._bytes = self._frames, deque(), 0
+        frames = []
+        lost = 0
+        for data in waiting:
+            try:
+                frame = wire.decode(data)
+            except wire.FrameError as error:
+                self._bad(error.reason, str(error))
+                continue
+            lost += frame.lost
+            frames.append(frame)
+        made, errors = columns.batches(frames)
+        for wrong in errors:
+            self._bad(wrong.reason, str(wrong))
+        with self._lock:
+            self._dropped["sdk_buffer"] += lost
+            for batch in made:
+                self._observations[batch.source] += batch.rows
+        return made
+
+    def samples(self) -> Iterable[Sample]:
+        """The counters of this part."""
+        with self._lock:
+            seen = [(s, n) for s, n in self._observations.items() if n or s == "sdk"]
+            dropped = list(self._dropped.items())
+        yield from (Sample(OBSERVATIONS, (source,), float(n)) for source, n in seen)
+        yield from (Sample(DROPPED, (reason,), float(n)) for reason, n in dropped)
+
+    def _bad(self, reason: str, detail: str) -> None:
+        with self._lock:
+            self._dropped[reason] = self._dropped.get(reason, 0) + 1
+        self._events.emit(BAD_FRAME, reason=reason, detail=detail)
+
+    def _run(self) -> None:
+        connection, stopper = self._socket, self._stopper
+        assert connection is not None
+        assert stopper is not None
+        poller = select.poll()
+        poller.register(connection, select.POLLIN)
+        poller.register(stopper[0], select.POLLIN)
+        stopping = False
+        try:
+            while not stopping:
+                stopping = any(fd == stopper[0] for fd, _ in poller.poll())
+                self._take_all(connection)
+        except OSError as error:
+            self.listening = False
+            self._events.emit(SOCKET_FAILED, path=self.path, error=str(error))
+
+    def _take_all(self, connection: socket.socket) -> None:
+        while True:
+            try:
+                data = connection.recv(wire.MAX_FRAME + 1)
+            except BlockingIOError:
+                return
+            if len(data) > wire.MAX_FRAME:
+                self._bad("frame_too_large", f"more than {wire.MAX_FRAME} bytes")
+            else:
+                self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        rows = 0
+        with self._lock:
+            self._frames.append(data)
+            self._bytes += len(data) + FRAME_OVERHEAD
+            while self._bytes > MAX_BYTES:
+                old = self._frames.popleft()
+                self._bytes -= len(old) + FRAME_OVERHEAD
+                rows += wire.rows_of(old)
+            self._dropped["intake_buffer"] += rows
+        if rows:
+            self._events.emit(OVERFLOW, rows=rows)
+
+
+def _bind(path: str, group: str | None) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        if os.path.lexists(path):
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                raise UnavailableError(f"intake socket {path}", got="a file", expected="nothing or an old socket")
+            os.unlink(path)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        made.bind(path)
+        if group:
+            os.chown(path, -1, _gid(group))
+        os.chmod(path, 0o660 if group else 0o600)
+    except OSError as error:
+        made.close()
+        todo = "choose a runtime folder that this user may write, with a shorter path"
+        raise UnavailableError(f"intake socket {path}: {error.strerror or error}", todo=todo) from error
+    except UnavailableError:
+        made.close()
+        raise
+    return made
+
+
+def _gid(group: str) -> int:
+    try:
+        return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise UnavailableError("--intake-group", got=group, expected="a group of this machine") from None

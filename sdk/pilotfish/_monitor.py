@@ -1,0 +1,144 @@
+"""`Monitor`: what a model's code sees of Pilotfish."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+
+from pilotfish import _find, wire
+from pilotfish._rows import Rows
+from pilotfish._schema import Schema
+from pilotfish._sender import EXIT_SECONDS, Sender
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    M = TypeVar("M")
+    F = TypeVar("F", bound="Callable[..., Any]")
+
+LONGEST_NAME = 200
+
+
+class Monitor:
+    """Tells the agent what a model was asked and what it answered. Without an agent every call does nothing.
+
+    Nothing here raises into the model, waits for the agent, or keeps a reference to what it is given.
+
+    Args:
+        name: the model's name; None takes the agent's own.
+        version: its version, None when unknown.
+        feature_names: names of the columns of plain arrays, in their order; else ``f0``, ``f1``, ...
+        socket: path of the agent's socket; None takes ``$PILOTFISH_SOCKET``, which ``pilotfish run`` sets, else the
+            agent found in the runtime folders, now or later.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        version: str | None = None,
+        *,
+        feature_names: Sequence[str] | None = None,
+        socket: str | None = None,
+    ) -> None:
+        path = os.environ.get("PILOTFISH_SOCKET") if socket is None else socket
+        find = _fixed(path) if path else _found
+        self._feature_names = None if feature_names is None else tuple(map(str, feature_names))
+        self._sender = Sender(_label(name), _label(version), find, waits=bool(path))
+        self._rows = Rows(self._sender)
+        self._names: tuple[Any, ...] | None = None
+        self._last: Schema | None = None
+        self._finalizer = weakref.finalize(self, self._sender.close)
+
+    def observe(
+        self,
+        features: Mapping[str, Any] | Sequence[Any] | None = None,
+        prediction: Any = None,
+        *,
+        id: str | None = None,  # noqa: A002 - the contract's word
+        latency: float | None = None,
+        slices: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Reports one prediction.
+
+        Args:
+            features: name -> number, text, boolean or None (missing); or one row of numbers. Other values are left out.
+            prediction: a class (text, boolean, whole number), a number, or a list of probabilities.
+            id: the request's id, for labels that come later; repeats within a tick count once.
+            latency: seconds.
+            slices: name -> value of groups to compare later.
+        """
+        sender = self._sender
+        if sender.off and not sender.probe():
+            return
+        try:
+            schema = self._last
+            if schema is not None and id is None and slices is None and tuple(features) == self._names:  # type: ignore[arg-type]
+                values = (prediction, latency, *features.values())  # type: ignore[union-attr]
+                if [*map(type, values)] == schema.types:
+                    schema.rows.append(schema.mix(values) if schema.mixed else schema.pack(*values))
+                    if sender.parked or len(schema.rows) >= schema.limit:
+                        sender.turn()
+                    return
+        except Exception:  # noqa: BLE001, S110 - anything may be observed; what does not fit the last row is looked at in full
+            pass
+        self._observe(features, prediction, id, latency, slices)
+
+    def _observe(self, features: Any, prediction: Any, id: Any, latency: Any, slices: Any) -> None:  # noqa: A002
+        """The path of the first row, of rows of another shape, and of all that cannot be packed directly."""
+        sender = self._sender
+        try:
+            named = features if isinstance(features, Mapping) else self._named(features)
+            schema = self._rows.add(named, prediction, latency, id=id, slices=slices)
+            if schema.key[:2] == _DIRECT and schema.types is not None and len(schema.key) == len(named) + 2:
+                self._last, self._names = schema, tuple(named)
+            if sender.parked or len(schema.rows) >= schema.limit:
+                sender.turn()
+        except Exception:  # noqa: BLE001 - never into the model: the row is lost and counted as such
+            sender.lost += 1
+
+    def _named(self, features: Any) -> dict[str, Any]:
+        if features is None:
+            return {}
+        if hasattr(features, "items"):  # a row of a data frame
+            return dict(features.items())
+        values = features.tolist() if hasattr(features, "tolist") else list(features)
+        if len(values) == 1 and isinstance(values[0], list):  # one row of two dimensions
+            values = values[0]
+        return dict(zip(self._columns(len(values)), values, strict=True))
+
+    def _columns(self, count: int) -> tuple[str, ...]:
+        """Names of the columns of an array without names."""
+        names = self._feature_names
+        return names if names is not None and len(names) == count else tuple(f"f{i}" for i in range(count))
+
+    def flush(self, timeout: float = 1.0) -> bool:
+        """Hands everything to the agent's socket; False when some of it still waits after ``timeout`` seconds."""
+        try:
+            return self._sender.off or self._sender.flush(timeout)
+        except Exception:  # noqa: BLE001 - never into the model
+            return False
+
+    def close(self) -> None:
+        """Flushes for at most 0.2 s and stops; later calls do nothing. Happens by itself at exit."""
+        try:
+            self._finalizer.detach()
+            self._sender.close(EXIT_SECONDS)
+        except Exception:  # noqa: BLE001, S110 - never into the model
+            pass
+
+
+_DIRECT = ((wire.PREDICTION, ""), (wire.LATENCY, ""))
+
+
+def _label(text: str | None) -> bytes:
+    return b"" if text is None else wire.utf8(str(text)[:LONGEST_NAME])
+
+
+def _fixed(path: str) -> Callable[[], list[str]]:
+    return lambda: [path]
+
+
+def _found() -> list[str]:
+    return list(_find.sockets(_find.bases(os.environ)))

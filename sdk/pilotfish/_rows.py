@@ -1,0 +1,177 @@
+"""From one observation's arguments to the schema that packs it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+
+from pilotfish import wire
+from pilotfish._schema import Key, Schema, kind_of, plain, widened
+from pilotfish._sender import Sender
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+MAX_FEATURES = 1_000
+"""As the agent's ``limits.features``: a row with more is an image or a text, not features; they are left out."""
+MAX_SHAPES = 256
+MAX_SCHEMAS = 64
+PROBABILITY_TOLERANCE = 1e-3  # float32 softmax over 1,000 classes is off by less than 1e-4
+
+
+class Rows:
+    """Finds and makes the schemas of one monitor's rows. What it remembers is bounded; anything may be observed.
+
+    Args:
+        sender: gets every schema that is made.
+    """
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+        self._shapes: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # names as they came -> names as they are sent
+        self._current: dict[tuple[Any, ...], Schema] = {}
+        self._schemas: dict[tuple[Any, ...], Schema] = {}
+
+    def add(
+        self,
+        features: Mapping[Any, Any],
+        prediction: Any = None,
+        latency: float | None = None,
+        *,
+        id: Any = None,  # noqa: A002 - the user's word
+        slices: Mapping[str, Any] | None = None,
+        classes: Sequence[str] = (),
+        outcome: int = 0,
+    ) -> Schema:
+        """Packs one row, and gives the schema it went to.
+
+        Raises:
+            Exception: of any kind for a row that cannot be sent; the caller counts it.
+        """
+        names = tuple(features) if len(features) <= MAX_FEATURES else ()
+        sent = self._shapes.get(names)
+        if sent is None:
+            sent = self._shape(names)
+        chosen = features.values() if sent is names else [features.get(name) for name in sent]
+        scores = probabilities(prediction)
+        head: Key
+        if prediction is not None and scores is None and _single(prediction):
+            head, values = _HEAD, [prediction, latency]
+        elif scores:
+            head = (*((wire.PROBABILITY, c) for c in _classes(classes, len(scores))), (wire.LATENCY, ""))
+            values = [*scores, latency]
+        else:
+            head, values = _HEAD[1:], [latency]
+        if id is not None:
+            head, values = (*head, (wire.ID, "")), [*values, str(id)]
+        if slices:
+            head = (*head, *((wire.SLICE, str(name)) for name in slices))
+            values += map(str, slices.values())
+        return self._put(head, sent, [*values, *chosen], outcome)
+
+    def _put(
+        self, head: tuple[tuple[int, str], ...], names: tuple[Any, ...], values: list[Any], outcome: int
+    ) -> Schema:
+        where = (head, names, outcome)
+        schema = self._current.get(where)
+        if schema is not None:
+            try:
+                if tuple(map(type, values)) in schema.plans or schema.accepts(values):
+                    schema.add(values)
+                    return schema
+            except (TypeError, ValueError, OverflowError, struct.error):
+                pass  # lists among the features, whole numbers beyond 64 bits: looked at one by one below
+        key = (*head, *((wire.FEATURE, str(name)) for name in names))
+        kinds, values, kept = self._kinds(key, values, schema)
+        made = self._schema(tuple(key[i] for i in kept), tuple(kinds), outcome)
+        if len(kept) == len(key):
+            if len(self._current) >= MAX_SCHEMAS:
+                self._current.clear()
+            self._current[where] = made
+        made.add(values)
+        return made
+
+    @staticmethod
+    def _kinds(
+        key: Sequence[tuple[int, str]], values: list[Any], old: Schema | None
+    ) -> tuple[list[int], list[Any], list[int]]:
+        """Kinds, values and places of the columns whose values are single ones."""
+        kinds: list[int] = []
+        cells: list[Any] = []
+        kept: list[int] = []
+        for i, ((role, _), value) in enumerate(zip(key, values, strict=True)):
+            try:
+                kind = kind_of(value)
+            except TypeError:
+                continue
+            before = None if old is None else old.kinds[i]
+            if role in (wire.LATENCY, wire.PROBABILITY):
+                kind = wire.FLOAT
+            elif role in (wire.ID, wire.SLICE):
+                kind = wire.TEXT
+            elif before is not None and kind != before:
+                kind = before if kind is None and before == wire.TEXT else widened(kind, before)
+            kinds.append(wire.FLOAT if kind is None else kind)
+            cells.append(value)
+            kept.append(i)
+        return kinds, cells, kept
+
+    def _schema(self, key: tuple[tuple[int, str], ...], kinds: tuple[int, ...], outcome: int) -> Schema:
+        where = (key, kinds, outcome)
+        schema = self._schemas.get(where)
+        if schema is None:
+            schema = Schema(key, kinds, outcome)
+            if len(self._schemas) >= MAX_SCHEMAS:
+                for old in list(self._schemas.values()):
+                    self._sender.drop_schema(old)
+                self._schemas.clear()
+                self._current.clear()
+            self._schemas[where] = schema
+            self._sender.schemas.append(schema)
+        return schema
+
+    def _shape(self, names: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Names under which a row with ``names`` is sent: an absent feature is a missing one, order does not matter."""
+        sent = names
+        for known in set(self._shapes.values()):
+            common = len(set(known) & set(names))
+            if names and known and 2 * common >= len(names):
+                sent = known if common == len(names) else (*known, *(n for n in names if n not in known))
+                break
+        if len(sent) > MAX_FEATURES:
+            sent = names
+        if len(self._shapes) >= MAX_SHAPES:
+            self._shapes.clear()
+        self._shapes[names] = sent
+        return sent
+
+
+_HEAD = ((wire.PREDICTION, ""), (wire.LATENCY, ""))
+
+
+def _single(value: Any) -> bool:
+    try:
+        return kind_of(value) is not None
+    except TypeError:
+        return False
+
+
+def _classes(classes: Sequence[str], count: int) -> Iterable[str]:
+    return classes if len(classes) == count else [""] * count
+
+
+def probabilities(value: Any) -> list[float] | None:
+    """The numbers of a list or array in [0, 1] that sum to 1; None for everything else."""
+    if isinstance(value, (float, str, int)) or value is None:
+        return None
+    if getattr(value, "ndim", 1) == 2 and len(value) == 1:
+        value = value[0]
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if not isinstance(value, (list, tuple)) or not value:
+        return None
+    numbers = [plain(v) for v in value]
+    if not all(isinstance(v, (float, int)) and 0 <= v <= 1 for v in numbers):
+        return None
+    return [float(v) for v in numbers] if abs(sum(numbers) - 1) <= PROBABILITY_TOLERANCE else None
