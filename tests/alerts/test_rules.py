@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pilotfish_agent.commands import list as listed
 from pilotfish_alerts import generate
 from pilotfish_alerts.rule import Rule
 from pilotfish_core import registry
@@ -181,3 +182,15 @@ def test_no_template_is_left_unfilled() -> None:
         assert "$" not in entry["expr"]
         words = " ".join(entry["annotations"].values())
         assert set(re.findall(r"\$(\w+)", words)) <= {"labels", "value", "i", "s"}
+
+
+def test_every_metric_that_a_rule_reads_is_declared_with_the_labels_it_uses() -> None:
+    """A renamed metric must not leave a silent alert behind."""
+    declared = {m.name: {*m.labels, "job", "instance", "le"} for m in listed.metrics()}
+    own = {"up", "process_resident_memory_bytes"}
+    for entry in entries(generate.prometheus()).values():
+        for name, matchers in re.findall(r"\b((?:pilotfish|process)_\w+|up\b)(?:\{([^}]*)\})?", entry["expr"]):
+            base = re.sub(r"_(bucket|count|sum)$", "", name)
+            assert base in declared or name in own, name
+            used = set(re.findall(r"(\w+)=", matchers))
+            assert used <= declared.get(base, {"job"}), (name, used)
