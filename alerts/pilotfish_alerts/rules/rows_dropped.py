@@ -10,7 +10,8 @@ RULE = Rule(
     summary="{{ $labels.instance }} loses observations ({{ $labels.reason }})",
     description=(
         "About {{ $value | humanize }} observations were lost in 10 minutes, for the reason {{ $labels.reason }}. "
-        "Verdicts rest on the rest. sdk_buffer: the agent was away or too slow; queue: it has too little memory or CPU."
+        "Verdicts rest on the others. sdk_buffer: the agent was away or too slow; intake_buffer: it has too little CPU "
+        "or memory; frame_*: something else writes to its socket."
     ),
     scenarios=(
         Scenario(
@@ -18,7 +19,7 @@ RULE = Rule(
                 'pilotfish_capture_dropped_total{job="pilotfish",instance="a:7374",reason="sdk_buffer"}': (
                     "0x10 0+9x20 180x30"
                 ),
-                'pilotfish_capture_dropped_total{job="pilotfish",instance="a:7374",reason="queue"}': "7x60",
+                'pilotfish_capture_dropped_total{job="pilotfish",instance="a:7374",reason="intake_buffer"}': "7x60",
             },
             (
                 Check("10m"),
