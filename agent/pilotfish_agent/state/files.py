@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
-from typing import Any
 
 _MAGIC = b"PFSTATE1"
 
@@ -61,12 +59,11 @@ def quarantine(path: str) -> str:
     return aside
 
 
-def write_record(path: str, record: dict[str, Any]) -> None:
-    """A small JSON file for people and scripts, replaced as a whole."""
+def write_text(path: str, text: str) -> None:
+    """A small file for people and scripts, replaced as a whole; not flushed: it speaks of this run only."""
     part = f"{path}.part"
     with open(part, "w", encoding="utf-8") as file:
-        json.dump(record, file, sort_keys=True)
-        file.write("\n")
+        file.write(text)
     os.replace(part, path)
 
 

@@ -1,0 +1,280 @@
+"""The agent: the composition root. Only this file knows all parts; see docs/architecture.md for who does what.
+
+The event loop serves HTTP and keeps time. Everything that takes CPU (draining, drift, sampling) is one step of the
+pipeline in one thread; the intake's socket has a thread of its own, because the kernel queues eleven datagrams only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from pilotfish_agent import config, logs, memory
+from pilotfish_agent.drift.reference import Reference
+from pilotfish_agent.hardware._context import HardwareContext
+from pilotfish_agent.hardware._locate import holder_of
+from pilotfish_agent.hardware._runner import Runner
+from pilotfish_agent.hardware.tree import ProcessTree
+from pilotfish_agent.intake.listener import Intake
+from pilotfish_agent.launch.handover import Handover, Heart
+from pilotfish_agent.launch.options import config_flags
+from pilotfish_agent.pipeline.components import Components
+from pilotfish_agent.pipeline.model import Terms
+from pilotfish_agent.pipeline.step import Identity, Pipeline
+from pilotfish_agent.reference_file import load_reference
+from pilotfish_agent.state import files
+from pilotfish_agent.state.store import Store
+from pilotfish_agent.web import server
+from pilotfish_core.clock import Clock, SystemClock
+from pilotfish_core.errors import PilotfishError
+from pilotfish_core.events import Event, Events
+from pilotfish_exporters.prometheus import Exporter
+
+CONFIG_BAD = Event("config_bad", "error", "The configuration has an error; what is good is in force.")
+REFERENCE_BAD = Event("reference_bad", "error", "The reference cannot be used; a provisional one is learnt.")
+PORT_TAKEN = Event("port_taken", "warning", "The listen address cannot be bound; tried again.")
+STARTED = Event("started", "info", "The agent watches.")
+STOPPED = Event("stopped", "info", "The agent leaves.")
+STEP_FAILED = Event("step_failed", "error", "A step of the pipeline failed; the next one is tried.")
+MEMORY_SHORT = Event("memory_short", "error", "The agent is at its memory ceiling; it saves and starts anew.")
+EVENTS = (CONFIG_BAD, REFERENCE_BAD, PORT_TAKEN, STARTED, STOPPED, STEP_FAILED, MEMORY_SHORT)
+
+LISTEN = "127.0.0.1:7374"
+STEP_SECONDS = 0.5
+"""Between two drains: rows are judged once a tick (seconds), so this is delay enough, at half a millisecond a step."""
+LISTEN_RETRY = 5.0
+FAILURES = 10
+"""Failed steps in a row after which the agent ends, so that the guard starts it with a clean slate."""
+START_ANEW = 75  # EX_TEMPFAIL of sysexits.h: the guard starts it again
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What `run` and `attach` give to the agent, and the tests in their place."""
+
+    handover: Handover
+    settings: config.Settings
+    clock: Clock
+    heart: Heart
+    locate: Callable[[], tuple[int, int] | None]
+    reference: Reference | None = None
+    notices: list[str] = field(default_factory=list)
+
+
+def main(handover: Handover) -> int:
+    """The agent under `run`: watches the model it was given, leaves with it. Returns the exit code."""
+    heart = Heart(handover.heartbeat_fd)
+    settings = config.load(handover.options.get("config"), os.environ, config_flags(handover.options))
+    around = Surroundings(handover, settings, SystemClock(), heart, locate=lambda: None)
+    return start(around)
+
+
+def start(around: Surroundings) -> int:
+    """Runs an agent to its end in this process."""
+    handover, settings = around.handover, around.settings
+    log = settings.section("log")
+    logs.set_up(handover.log_file, level=log.level, form=log.format)
+    events = Events(around.clock)
+    for problem in settings.problems:
+        events.emit(CONFIG_BAD, error=problem.line())
+        around.heart.warn(problem.line())
+    around.notices += [p.line() for p in settings.problems] + list(settings.warnings) + handover.problems
+    _take_reference(around, events)
+    memory.limit(settings.section("limits").memory)
+    agent = Agent(around, events)
+    gc.collect()
+    gc.freeze()  # what lives from here on lives for good: full collections need not look at it
+    try:
+        return asyncio.run(agent.run())
+    finally:
+        logs.flush()
+
+
+def _take_reference(around: Surroundings, events: Events) -> None:
+    path = around.handover.options.get("reference")
+    if not path:
+        return
+    try:
+        around.reference = load_reference(path, around.heart.beat)
+    except (PilotfishError, OSError) as error:
+        line = error.line() if isinstance(error, PilotfishError) else f"--reference {path}: {error}"
+        events.emit(REFERENCE_BAD, error=line)
+        around.heart.warn(line)
+        around.notices.append(line)
+
+
+class Agent:
+    """One running agent.
+
+    Args:
+        around: what it was given.
+        events: where things are told.
+    """
+
+    def __init__(self, around: Surroundings, events: Events) -> None:
+        self._around = around
+        self._events = events
+        self._store = Store()
+        self._address: str | None = None
+        self._served: server.Served | None = None
+        self._failures = 0
+        handover, settings = around.handover, around.settings
+        self._components = Components(None if around.heart.alone else os.getppid(), handover.restarts)
+        self._intake = Intake(
+            handover.intake, group=handover.options.get("intake-group"), clock=around.clock, events=events
+        )
+        self._pipeline = self._compose()
+        exporter = Exporter(static_labels=settings.section("labels"), max_series=settings.section("limits").series)
+        self._app = server.build_app(self._store.latest, exporter, not_ready=self._not_ready, events=events)
+        self._pool = ThreadPoolExecutor(1, "pf-pipeline")
+        self._stop = asyncio.Event()
+        self._exit_code = 0
+
+    def _compose(self) -> Pipeline:
+        around, handover, settings = self._around, self._around.handover, self._around.settings
+        model, limits = settings.section("model"), settings.section("limits")
+        pid, since = handover.model_pid, handover.model_start
+        own = frozenset(p for p in self._components.pids.values() if p is not None)
+        tree = ProcessTree(pid, since or None, clock=around.clock, exclude=own)
+        context = HardwareContext("/proc", tree, handover.target, around.clock)
+        identity = Identity(
+            instance=handover.instance,
+            target=handover.target,
+            model=model.name or handover.instance,
+            reference=around.reference,
+            reference_model=model.name or (around.reference.model if around.reference else None) or None,
+            config_ok=not settings.problems,
+            config_read=around.clock.wall(),
+            notices=tuple(around.notices),
+        )
+        terms = Terms(
+            target=handover.target,
+            drift=settings.section("drift"),
+            features=settings.section("features"),
+            task=model.task,
+            version=model.version,
+            max_features=limits.features,
+            folder=handover.state_dir or None,
+        )
+        return Pipeline(
+            identity,
+            terms,
+            interval=settings.section("sample").interval,
+            source=self._intake,
+            tree=tree,
+            runner=Runner(context, events=self._events),
+            locate=around.locate,
+            components=self._components,
+            store=self._store,
+            listen=lambda: self._address,
+            clock=around.clock,
+            events=self._events,
+        )
+
+    async def run(self) -> int:
+        """Until the model ends or a signal comes; the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        if self._around.handover.model_pidfd >= 0:
+            loop.add_reader(self._around.handover.model_pidfd, self._stop.set)
+        self._intake.start()
+        await self._step()
+        await self._listen()
+        self._around.heart.ready(self._start_line())
+        self._events.emit(STARTED, target=self._around.handover.target, pid=self._around.handover.model_pid)
+        retry = asyncio.create_task(self._listen_again())
+        try:
+            await self._keep_time()
+        finally:
+            retry.cancel()
+            await self._end()
+        return self._exit_code
+
+    async def _keep_time(self) -> None:
+        clock, heart = self._around.clock, self._around.heart
+        following = clock.monotonic()
+        while not self._stop.is_set():
+            # No burst of steps after a pause: the next one is at least one period from now.
+            following = max(following, clock.monotonic() - STEP_SECONDS) + STEP_SECONDS
+            try:
+                await asyncio.wait_for(self._stop.wait(), max(following - clock.monotonic(), 0))
+            except TimeoutError:
+                pass
+            if self._stop.is_set():
+                return
+            await self._step()
+            heart.beat()
+            self._mind_memory()
+
+    async def _step(self) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._pipeline.step)
+            self._failures = 0
+        except Exception as error:  # noqa: BLE001 - the agent's one boundary: a fault costs a step, not the agent
+            self._failures += 1
+            self._events.emit(STEP_FAILED, error=f"{type(error).__name__}: {error}", exc_info=True)
+            if self._failures >= FAILURES:
+                self._exit_code = 1
+                self._stop.set()
+
+    def _mind_memory(self) -> None:
+        verdict = memory.verdict(self._components.resident(), self._around.settings.section("limits").memory)
+        if verdict == "tight":
+            memory.give_back()
+        elif verdict == "over":
+            self._events.emit(MEMORY_SHORT, resident=self._components.resident())
+            self._exit_code = START_ANEW
+            self._stop.set()
+
+    # -- listening
+
+    async def _listen(self) -> bool:
+        wanted = self._around.handover.options.get("listen", LISTEN)
+        host, _, port = wanted.rpartition(":")
+        try:
+            self._served = await server.serve(self._app, host.strip("[]") or "127.0.0.1", int(port))
+        except (OSError, ValueError, OverflowError) as error:
+            holder = holder_of(port)
+            line = f"--listen: cannot bind {wanted}: {getattr(error, 'strerror', None) or error}{holder}; retrying"
+            self._events.emit(PORT_TAKEN, address=wanted, error=str(error))
+            self._around.heart.warn(line)
+            return False
+        self._address = self._served.address
+        files.write_text(self._around.handover.address_file, self._address + "\n")
+        return True
+
+    async def _listen_again(self) -> None:
+        while self._served is None:
+            await asyncio.sleep(LISTEN_RETRY)
+            await self._listen()
+
+    def _start_line(self) -> str:
+        handover = self._around.handover
+        where = f"metrics on http://{self._address}/metrics" if self._address else "no address yet"
+        what = f"watching PID {handover.model_pid} ({handover.target})" if handover.model_pid else "waiting"
+        return f"{what}, {where}, log {handover.log_file or 'nowhere'}"
+
+    def _not_ready(self) -> list[str]:
+        return [] if self._intake.listening else ["intake does not listen"]
+
+    async def _end(self) -> None:
+        self._events.emit(STOPPED)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._pipeline.finish)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the rest must still be closed
+            self._events.emit(STEP_FAILED, error=f"{type(error).__name__}: {error}")
+        self._intake.stop()
+        if self._served is not None:
+            await self._served.stop()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+if __name__ == "__main__":
+    sys.exit("start it by `pilotfish run` or `pilotfish attach`")

@@ -1,0 +1,74 @@
+"""What Pilotfish itself costs: CPU and memory of each of its processes, and how often the agent was started anew."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+
+from pilotfish_agent.hardware._procfs import CLOCK_TICKS, parse_stat
+from pilotfish_core.metrics import Metric, Sample
+
+CPU = Metric(
+    "pilotfish_component_cpu_seconds_total",
+    "counter",
+    "CPU time of a Pilotfish process, user and system; worker: of all its finished jobs. What watching costs.",
+    ("component",),
+)
+MEMORY = Metric(
+    "pilotfish_component_resident_memory_bytes",
+    "gauge",
+    "Resident memory of a Pilotfish process that runs now; compare it with limits.memory.",
+    ("component",),
+)
+RESTARTS = Metric(
+    "pilotfish_component_restarts_total",
+    "counter",
+    "How often the guard started a component anew; more than 0 means that it crashed or hung: see its log.",
+    ("component",),
+)
+METRICS = (CPU, MEMORY, RESTARTS)
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Components:
+    """Our own processes.
+
+    Args:
+        guard: the guard's pid, None where there is none.
+        restarts: how often the guard has started this agent anew.
+        proc: where the proc file system is.
+    """
+
+    def __init__(self, guard: int | None, restarts: int, proc: str = "/proc") -> None:
+        self._proc = proc
+        self._restarts = restarts
+        self.pids: dict[str, int | None] = {"agent": os.getpid()}
+        if guard is not None:
+            self.pids["guard"] = guard
+
+    def resident(self) -> int:
+        """The agent's own resident bytes, 0 when they cannot be read."""
+        return self._read(os.getpid())[1]
+
+    def samples(self) -> Iterator[Sample]:
+        """One CPU and one memory series a live process."""
+        for name, pid in self.pids.items():
+            seconds, resident = self._read(pid) if pid is not None else (None, 0)
+            if seconds is not None:
+                yield Sample(MEMORY, (name,), float(resident))
+                if name != "worker":
+                    yield Sample(CPU, (name,), seconds)
+        done = resource.getrusage(resource.RUSAGE_CHILDREN)
+        yield Sample(CPU, ("worker",), done.ru_utime + done.ru_stime)
+        yield Sample(RESTARTS, ("agent",), float(self._restarts))
+
+    def _read(self, pid: int) -> tuple[float | None, int]:
+        try:
+            with open(f"{self._proc}/{pid}/stat", "rb") as file:
+                stat = parse_stat(file.read())
+            with open(f"{self._proc}/{pid}/statm", "rb") as file:
+                resident = int(file.read().split()[1]) * _PAGE
+        except (OSError, ValueError, IndexError):
+            return None, 0
+        return sum(stat.cpu) / CLOCK_TICKS, resident

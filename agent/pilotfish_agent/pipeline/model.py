@@ -1,0 +1,218 @@
+"""One model as the agent watches it: its drift, its calls, the jobs that build its tables, its checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pilotfish_agent.drift import builder, worker
+from pilotfish_agent.drift.latch import Entry
+from pilotfish_agent.drift.reference import Reference
+from pilotfish_agent.drift.watch import Config, DriftWatch
+from pilotfish_agent.state import files
+from pilotfish_agent.windows.requests import RequestWindow
+from pilotfish_core.events import Event, Events
+from pilotfish_core.metrics import Sample
+from pilotfish_core.nouns import DriftResult, ModelStatus, ObservationBatch
+
+DRIFT_ALARM = Event("drift_alarm", "warning", "A stream has drifted beyond the minimum effect.")
+DRIFT_NOTICE = Event(
+    "drift_notice", "info", "A stream has changed by less than the minimum effect, or is not sure yet."
+)
+DRIFT_WORSE = Event("drift_worse", "warning", "A drifting stream has become more severe.")
+DRIFT_RESOLVED = Event("drift_resolved", "info", "A stream is back at its reference.")
+JOB_FAILED = Event("worker_failed", "error", "A job of pf-worker failed; it is tried again in a minute.")
+STATE_UNREADABLE = Event("state_unreadable", "warning", "A state file could not be read; moved aside, started without.")
+STATE_UNWRITABLE = Event("state_unwritable", "warning", "State could not be written; the older file stays.")
+EVENTS = (DRIFT_ALARM, DRIFT_NOTICE, DRIFT_WORSE, DRIFT_RESOLVED, JOB_FAILED, STATE_UNREADABLE, STATE_UNWRITABLE)
+_TOLD = {"alarm": DRIFT_ALARM, "notice": DRIFT_NOTICE, "rise": DRIFT_WORSE, "resolved": DRIFT_RESOLVED}
+
+MAX_VERSIONS = 20
+"""Versions with series of their own; a server that counts versions up for ever must not fill /metrics."""
+OTHER = "__other__"
+RETRY_SECONDS = 60.0
+MAX_CACHES = 8
+"""Table caches kept a model: the budget and the reference change by hand, so a few are plenty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the configuration says of every model.
+
+    Attributes:
+        target: `target` label.
+        drift, features: the sections of those names.
+        task: `model.task`; version: `model.version`; max_features: `limits.features`.
+        folder: where checkpoints and table caches go; None keeps nothing.
+    """
+
+    target: str
+    drift: Config
+    features: builder.Config
+    task: str
+    version: str | None
+    max_features: int
+    folder: str | None
+
+
+class WatchedModel:
+    """Everything about one model. One thread uses it.
+
+    Args:
+        name: of the model.
+        reference: what is normal; None learns it.
+        terms: of the configuration.
+        events: where transitions are told.
+    """
+
+    def __init__(self, name: str, reference: Reference | None, terms: Terms, events: Events) -> None:
+        self.name = name
+        self.reference = reference
+        self._terms = terms
+        self._events = events
+        self.watch = DriftWatch(
+            name,
+            reference,
+            terms.drift,
+            task=terms.task,
+            features=terms.features,
+            max_features=terms.max_features,
+        )
+        self._requests: dict[str | None, RequestWindow] = {}
+        self._job: worker.Job | None = None
+        self._asked: object = None
+        self._retry_at = 0.0
+        self._stem = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:12]
+
+    # -- rows
+
+    def add(self, batch: ObservationBatch, now: float) -> None:
+        """Takes rows that arrived at ``now``, epoch seconds."""
+        version = batch.version if batch.version is not None else self._terms.version
+        if version not in self._requests and len(self._requests) >= MAX_VERSIONS:
+            version = OTHER
+        if version not in self._requests:
+            self._requests[version] = RequestWindow(self._terms.target, self.name, version)
+        self._requests[version].add(batch)
+        self.watch.add(batch, now)
+
+    def advance(self, now: float) -> None:
+        """Closes ticks that are due, and tells what changed."""
+        self.tell(self.watch.advance(now))
+
+    def tell(self, entries: list[Entry]) -> None:
+        """One event a transition."""
+        for entry in entries:
+            self._events.emit(
+                _TOLD[entry.kind],
+                model=self.name,
+                feature=entry.feature,
+                severity=entry.severity,
+                explanation=entry.explanation,
+            )
+
+    # -- jobs of pf-worker
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The process of the running job."""
+        return None if self._job is None else self._job.pid
+
+    def work(self, monotonic: float, *, may_start: bool) -> None:
+        """Looks after the job: takes its result, or starts the one that is asked for."""
+        if self._job is not None:
+            self._take_result(self._job, monotonic)
+        elif may_start and monotonic >= self._retry_at:
+            self._start()
+
+    def _start(self) -> None:
+        tables = self.watch.table_request()
+        phi = None if tables is not None else self.watch.phi_request()
+        if tables is not None:
+            cache = None if self._terms.folder is None else self._cache(tables.key)
+            self._job = worker.start_tables(tables.specs, tables.budget_ticks, tables.streams, cache)
+        elif phi is not None:
+            self._job = worker.start_phi(phi)
+        self._asked = tables if tables is not None else phi
+
+    def _take_result(self, job: worker.Job, monotonic: float) -> None:
+        if not job.poll():
+            return
+        self._job = None
+        try:
+            result = job.result()
+        except worker.JobError as error:
+            self._events.emit(JOB_FAILED, model=self.name, error=str(error))
+            self._retry_at = monotonic + RETRY_SECONDS
+            return
+        if isinstance(result, worker.Tables):
+            if self._asked is self.watch.table_request():  # the reference may have moved on meanwhile
+                self.watch.set_tables(result.tables)
+        elif (due := self.watch.phi_request()) is not None and set(due.names) == set(result.values):
+            self.watch.set_phi(result.values)
+
+    def _cache(self, key: str) -> str:
+        folder = os.path.join(str(self._terms.folder), "tables")
+        os.makedirs(folder, 0o700, exist_ok=True)
+        mine = [e for e in os.scandir(folder) if e.name.startswith(self._stem)]
+        for old in sorted(mine, key=lambda e: e.stat().st_mtime)[: -MAX_CACHES or None]:
+            os.unlink(old.path)
+        return os.path.join(folder, f"{self._stem}-{key}.npz")
+
+    def close(self) -> None:
+        """Ends the running job."""
+        if self._job is not None:
+            self._job.kill()
+            self._job = None
+
+    # -- out
+
+    def samples(self) -> Iterator[Sample]:
+        """Calls, predictions and drift."""
+        for window in self._requests.values():
+            yield from window.samples()
+        yield from self.watch.samples(self.name, self._version())
+
+    def results(self, now: float) -> tuple[DriftResult, ...]:
+        """What the detector says of each stream."""
+        return self.watch.results(now)
+
+    def status(self) -> ModelStatus:
+        """This model's line of `status`."""
+        return self.watch.status()
+
+    def _version(self) -> str | None:
+        return self.watch.version if self.watch.version is not None else self._terms.version
+
+    # -- state over restarts
+
+    def _checkpoint(self) -> str | None:
+        return None if self._terms.folder is None else os.path.join(self._terms.folder, f"model-{self._stem}.ckpt")
+
+    def save(self) -> None:
+        """Writes the evidence to the state folder."""
+        path = self._checkpoint()
+        if path is None:
+            return
+        try:
+            files.write_atomic(path, self.watch.checkpoint())
+        except OSError as error:
+            self._events.emit(STATE_UNWRITABLE, path=path, error=str(error))
+
+    def restore(self) -> None:
+        """Takes up the evidence of an earlier run where it still fits; what cannot be read is moved aside."""
+        path = self._checkpoint()
+        if path is None:
+            return
+        try:
+            saved = files.read_checked(path)
+            if saved is not None:
+                self.watch.restore(saved)
+        except (OSError, ValueError) as error:
+            self._events.emit(STATE_UNREADABLE, path=path, error=str(error))
+            try:
+                files.quarantine(path)
+            except OSError:
+                pass  # the next save replaces it
