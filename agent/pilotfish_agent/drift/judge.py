@@ -19,13 +19,11 @@ from pilotfish_agent.drift.latch import (
     Entry,
     History,
     Latch,
-    Rule,
     Tick,
     result_effect,
     rule,
     worse,
 )
-from pilotfish_agent.drift.resolve import Resolve
 from pilotfish_agent.drift.streams import MODEL, PREDICTION, SCORE
 from pilotfish_agent.drift.tables import StreamTables
 from pilotfish_agent.drift.tested import Floats, Ints, Tested
@@ -34,6 +32,7 @@ from pilotfish_core.nouns import Severity
 WHOLE: Final = -1
 """Position of `@model` among the latches."""
 CONTRIBUTORS: Final = 5
+LARGEST_NATS: Final = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,8 @@ class Judge:
         """One tick of counts of all streams (width,); ``held_back``: why alarms are only info now, empty when not."""
         self.history.add(tick.opened, tick.rows)
         self.tick = tick
-        self.scores = self.engine.step(self._streams.parts(counts))
+        with np.errstate(over="ignore"):  # evidence saturates: a tick may take it beyond the largest double first
+            self.scores = np.minimum(self.engine.step(self._streams.parts(counts)), LARGEST_NATS)
         if not self.latches and self.scores.max() < self.model_threshold:
             return []
         entries = self._follow(counts, held_back)
@@ -156,7 +156,7 @@ class Judge:
             held_back if level == ALARM else "",
         )
         self.latches[f, level] = Latch(
-            stream.name, level, entry, entry.severity, {f: self._rule(f, level, since)}, critical=critical
+            stream.name, level, entry, entry.severity, {f: rule(self.tables[f], since, level)}, critical=critical
         )
         return entry
 
@@ -176,7 +176,7 @@ class Judge:
             f"several streams changed, none of them over its own line: {names}",
             held_back if level == ALARM else "",
         )
-        rules = {f: self._rule(f, level, since) for f, (_, since) in zip(largest, begun, strict=True)}
+        rules = {f: rule(self.tables[f], since, level) for f, (_, since) in zip(largest, begun, strict=True)}
         self.latches[WHOLE, level] = Latch(MODEL, level, entry, entry.severity, rules)
         return entry
 
@@ -233,9 +233,6 @@ class Judge:
             return None
         over = bool((self.scores[:, f] >= self.threshold).any())
         return over or any((f, level) in self.latches for level in (NOTICE, ALARM))
-
-    def _rule(self, f: int, level: int, run: int) -> Rule:
-        return rule(Resolve(self.tables[f], run, level), len(self.tables[f].pi))
 
     # -- while latched
 

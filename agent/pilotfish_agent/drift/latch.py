@@ -14,6 +14,7 @@ import numpy as np
 
 from pilotfish_agent.drift.effect import Effect
 from pilotfish_agent.drift.resolve import Resolve
+from pilotfish_agent.drift.tables import StreamTables
 from pilotfish_agent.drift.tested import Floats, Ints
 from pilotfish_core.nouns import Severity
 
@@ -115,6 +116,7 @@ class Rule:
     """The resolving rule of one stream, fed in steps of at least a fiftieth of its e-fold."""
 
     resolve: Resolve
+    run: int
     held: Floats
     holds: bool = False
     rows: float = field(default=0.0)
@@ -130,9 +132,9 @@ class Rule:
         return self.holds
 
 
-def rule(resolve: Resolve, bins: int) -> Rule:
-    """A fresh rule over ``bins`` bins."""
-    return Rule(resolve, np.zeros(bins))
+def rule(table: StreamTables, run: int, level: int) -> Rule:
+    """A fresh rule of a stream that crossed ``level`` after ``run`` rows of change."""
+    return Rule(Resolve(table, run, level), run, np.zeros(len(table.pi)))
 
 
 class History:

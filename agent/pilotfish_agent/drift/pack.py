@@ -16,7 +16,12 @@ Arrays = Mapping[str, NDArray[Any]]
 MAX_BYTES: Final = 256 << 20
 _HEAD: Final = struct.Struct("<4sIQ")  # magic, CRC-32 and length of what follows
 _MAGIC: Final = b"PFC1"
-_TYPES: Final = {"f": np.dtype("<f8"), "i": np.dtype("<i8")}
+_TYPES: Final[dict[str, np.dtype[Any]]] = {
+    "f8": np.dtype("<f8"),
+    "f4": np.dtype("<f4"),
+    "i8": np.dtype("<i8"),
+    "i4": np.dtype("<i4"),
+}
 
 
 class DamagedError(ValueError):
@@ -24,8 +29,8 @@ class DamagedError(ValueError):
 
 
 def pack(meta: Mapping[str, Any], arrays: Arrays) -> bytes:
-    """``meta`` (JSON, finite numbers) and arrays of floats or integers of any shape."""
-    layout = [(name, "i" if a.dtype.kind in "iub" else "f", a.shape) for name, a in arrays.items()]
+    """``meta`` (JSON, finite numbers) and arrays of float64, float32, int64 or int32 of any shape."""
+    layout = [(name, a.dtype.str[1:], a.shape) for name, a in arrays.items()]
     text = json.dumps({"meta": meta, "arrays": layout}, separators=(",", ":"), allow_nan=False).encode()
     parts = [
         np.ascontiguousarray(a, _TYPES[kind]).tobytes() for a, (_, kind, _) in zip(arrays.values(), layout, strict=True)
@@ -55,7 +60,7 @@ def unpack(content: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         for name, kind, shape in head["arrays"]:
             count = math.prod(shape)
             arrays[name] = np.frombuffer(data, _TYPES[kind], count, at).reshape(shape).copy()
-            at += count * 8
+            at += count * _TYPES[kind].itemsize
         return head["meta"], arrays
     except (struct.error, zlib.error, ValueError, KeyError, TypeError) as error:
         raise DamagedError(str(error)) from None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from pilotfish_agent.drift.dependence import Phi
 from pilotfish_agent.drift.reference import FeatureReference
+from pilotfish_agent.drift.tables import StreamTables
 from pilotfish_agent.drift.tested import Ints, Tested
 
 TICKS: Final = 1_600
@@ -20,11 +21,11 @@ class PhiRequest:
 
     Attributes:
         names: the streams.
-        sums: one of `dependence.Phi` each.
+        sums: what each measured; its ``sums.value()`` is the phi, which needs scipy.
     """
 
     names: tuple[str, ...]
-    sums: tuple[Any, ...]
+    sums: tuple[Phi, ...]
 
 
 def of(stream: FeatureReference, dependence: str | float, measured: Mapping[str, float]) -> float:
@@ -45,7 +46,7 @@ def unknown(streams: Tested, dependence: str | float, measured: Mapping[str, flo
 
 
 class OnlinePhi:
-    """Measures streams over the first 1,600 ticks.
+    """Measures streams over the first 1,600 ticks after their tables are there.
 
     Args:
         streams: all tested ones.
@@ -54,12 +55,28 @@ class OnlinePhi:
 
     def __init__(self, streams: Tested, wanted: list[int]) -> None:
         self._streams = streams
-        self._phis = {f: _measure(streams.streams[f]) for f in wanted}
+        self._wanted = wanted
+        self._phis: dict[int, Phi] = {}
         self.ticks = 0
+
+    def start(self, tables: Sequence[StreamTables]) -> None:
+        """The tables hold the location and scale scores, which need scipy to compute."""
+        if self._phis:
+            return
+        for f in self._wanted:
+            stream = self._streams.streams[f]
+            numeric = stream.kind == "numeric"
+            self._phis[f] = Phi(
+                stream.name,
+                stream.counts,
+                numeric=numeric,
+                levels=stream.levels or (),
+                directions=tables[f].scores[:2] if numeric else None,
+            )
 
     def add(self, counts: Ints) -> None:
         """One tick of counts (width,)."""
-        if self.ticks >= TICKS:
+        if not self._phis or self.ticks >= TICKS:
             return
         self.ticks += 1
         for f, one in self._phis.items():
@@ -75,7 +92,3 @@ class OnlinePhi:
     def words(self) -> str:
         """Progress for people: ``312 of 1,600 ticks``."""
         return f"{self.ticks:,} of {TICKS:,} ticks"
-
-
-def _measure(stream: FeatureReference) -> Phi:
-    return Phi(stream.name, stream.counts, numeric=stream.kind == "numeric", levels=stream.levels or ())

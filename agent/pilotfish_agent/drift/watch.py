@@ -190,6 +190,8 @@ class DriftWatch:
         terms = Terms(self.model, self.config.false_alarms.text, self.config.critical_effect)
         self._emit(self.comparison.start(tables, terms, self.held_back))
         self.changes += 1
+        if self.measured is not None:
+            self.measured.start(tables)
 
     def phi_request(self) -> phi.PhiRequest | None:
         """The measured dependence, to be turned into phi elsewhere (it needs a chi-square quantile); None: not due."""
