@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -73,6 +73,14 @@ def _spec(stream: FeatureReference, config: Config, phis: Mapping[str, float]) -
     )
 
 
+class Evidence(Protocol):
+    """A checkpoint's part that goes into a judge."""
+
+    def into(self, judge: Judge) -> None:
+        """Puts it there; ValueError, KeyError or TypeError where it is of another engine."""
+        ...
+
+
 class Comparison:
     """What belongs to one reference.
 
@@ -118,10 +126,21 @@ class Comparison:
             self._waiting.pop(0)
         return counts, []
 
-    def start(self, tables: Sequence[StreamTables], terms: Terms, held_back: str) -> list[Entry]:
-        """Evidence starts, or starts again; the ticks that waited for the tables are judged."""
+    def start(
+        self, tables: Sequence[StreamTables], terms: Terms, saved: Evidence | None, held_back: str
+    ) -> list[Entry]:
+        """Evidence starts, from ``saved`` or anew; the ticks that waited for the tables are judged."""
         entries = [] if self.judge is None else self.judge.release()
         self.judge = Judge(self.streams, tables, terms)
+        if saved is not None:
+            try:
+                saved.into(self.judge)
+            except (
+                ValueError,
+                KeyError,
+                TypeError,
+            ):  # whole, but of another engine: zero evidence is earlier, not newer
+                self.judge = Judge(self.streams, tables, terms)
         waiting, self._waiting = self._waiting, []
         for counts, tick in waiting:
             entries += self.judge.step(counts, tick, held_back)

@@ -47,9 +47,14 @@ def state(watch: DriftWatch) -> DriftState:
         return "drifting"
     if comparison is None:
         return "learning"
-    if judge is None or comparison.seen < MIN_ROWS:
+    if judge is None or _seen(watch, comparison) < MIN_ROWS:
         return "not_enough_data"
     return "provisional" if watch.learner is not None else "stable"
+
+
+def _seen(watch: DriftWatch, comparison: Comparison) -> int:
+    """Rows since the start: a reference that was learnt has seen its own."""
+    return comparison.seen + (0 if watch.learner is None else watch.learner.rows)
 
 
 def held_back(watch: DriftWatch) -> str:
@@ -76,8 +81,8 @@ def words(watch: DriftWatch) -> str:
         parts.append(f"provisional: {watch.learner.words()}")
     if judge is None:
         parts.append("building tables")
-    elif comparison.seen < MIN_ROWS:
-        parts.append(f"{comparison.seen:,} of {MIN_ROWS:,} rows")
+    elif _seen(watch, comparison) < MIN_ROWS:
+        parts.append(f"{_seen(watch, comparison):,} of {MIN_ROWS:,} rows")
     if watch.measured is not None:
         parts.append(f"dependence: {watch.measured.words()}")
     return "; ".join(p for p in parts if p != "provisional")

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pilotfish_agent.drift import builder, gauges, phi, report
+from pilotfish_agent.drift import builder, checkpoint, gauges, phi, report
 from pilotfish_agent.drift.comparison import Comparison, TableRequest, budget_ticks, table_request
 from pilotfish_agent.drift.ingest import Columns, Mask, Repeats, columns_of, sane, segment_counts
 from pilotfish_agent.drift.judge import Judge, Terms
@@ -107,6 +107,7 @@ class DriftWatch:
         self._pending: list[Entry] = []
         self._closed = 0.0
         self._cache = report.Cache()
+        self._saved: checkpoint.Saved | None = None
         if reference is None:
             self.learner = self._new_learner()
         else:
@@ -187,8 +188,9 @@ class DriftWatch:
         if self.comparison is None or streams.reference is not self.comparison.streams.reference:
             self._switch_to(streams)
         assert self.comparison is not None
+        saved, self._saved = self._saved, None
         terms = Terms(self.model, self.config.false_alarms.text, self.config.critical_effect)
-        self._emit(self.comparison.start(tables, terms, self.held_back))
+        self._emit(self.comparison.start(tables, terms, saved, self.held_back))
         self.changes += 1
         if self.measured is not None:
             self.measured.start(tables)
@@ -213,6 +215,35 @@ class DriftWatch:
         self.changes += 1
         if any(self.phis[name] != 1 for name in asked.names):
             self._request(self.comparison.streams if self._requested is None else self._requested[0])
+
+    # -- from one run to the next
+
+    def checkpoint(self) -> bytes:
+        """What is known after the last closed tick, for `restore` of the next run."""
+        return checkpoint.save(self)
+
+    def restore(self, content: bytes) -> bool:
+        """Takes up a checkpoint of an earlier run; evidence follows when the tables are set.
+
+        Args:
+            content: what `checkpoint` gave.
+
+        Returns:
+            False, and nothing happens, when it is damaged, when its reference, budget, number of streams, dependence
+            or layout differ, or when rows came already: what is counted is never counted twice.
+        """
+        saved = checkpoint.read(content, self, self._limit) if not self.rows and self.judge is None else None
+        if saved is None:
+            return False
+        self.phis, self.last_run, self._saved = saved.phis, saved.last_run, saved
+        if self.learner is not None:
+            features = self._features
+            self.learner = Learner(self.model, self._task, features.ignore, features.types, saved.learnt, saved.since)
+        self._compare_with(saved.streams)
+        assert self.comparison is not None
+        self.comparison.window.load(saved.part("window"))
+        self._request(saved.streams)
+        return True
 
     # -- what is going on
 
