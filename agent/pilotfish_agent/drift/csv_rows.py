@@ -166,7 +166,7 @@ class CsvRows:
         drop: dict[int, None],
     ) -> Rows:
         layout = self.layout
-        keep = np.array([i for i in range(len(numbered)) if i not in drop]) if drop else None
+        keep = np.array([i for i in range(len(numbered)) if i not in drop], np.int64) if drop else None
         batch = ObservationBatch(
             model=layout.model or "",
             version=None,

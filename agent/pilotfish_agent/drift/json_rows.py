@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby
-from operator import itemgetter
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -35,7 +34,25 @@ _SCALARS = {int, float, str, bool, _NONE}
 EXPECTED_RECORD = 'an object a line such as {"ts": 1732320000, "features": {"age": 41}, "prediction": 0.8}'
 
 Record = dict[str, Any]
-Numbered = list[tuple[int, Record]]
+
+
+@dataclass(slots=True)
+class Held:
+    """Records that wait for a batch, with their numbers in the file."""
+
+    numbers: list[int] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+
+    def runs(self) -> Iterator[Held]:
+        """Parts with features and without: a record without any says nothing of them, so it has batches of its own."""
+        if all(r.get("features") for r in self.records):
+            if self.records:
+                yield self
+            return
+        pairs = zip(self.numbers, self.records, strict=True)
+        for _, run in groupby(pairs, lambda pair: bool(pair[1].get("features"))):
+            numbers, records = zip(*run, strict=True)
+            yield Held(list(numbers), list(records))
 
 
 @dataclass(slots=True)
@@ -59,28 +76,28 @@ class JsonRows:
 
     def read(self, file: BinaryIO) -> Iterator[Rows]:
         """Batches of the file; a bad row ends them, unless bad rows are skipped."""
-        held: Numbered = []
+        held = Held()
         for lines in blocks(file):
             for start in range(0, len(lines), BATCH_ROWS):
-                held += self._records(lines[start : start + BATCH_ROWS])
-                if len(held) >= min(BATCH_ROWS, max(100, BATCH_CELLS // max(len(self.names), 1))):
+                self._take(lines[start : start + BATCH_ROWS], held)
+                if len(held.records) >= min(BATCH_ROWS, max(100, BATCH_CELLS // max(len(self.names), 1))):
                     yield from self._rows(held)
-                    held = []
-        if held:
+                    held = Held()
+        if held.records:
             yield from self._rows(held)
 
-    def _records(self, lines: Sequence[bytes | None]) -> Numbered:
-        """The numbered records of some lines: blank lines and label records are no rows."""
+    def _take(self, lines: Sequence[bytes | None], held: Held) -> None:
+        """The numbered records of some lines: blank lines are no rows."""
         full = [line for line in lines if line is None or not line.isspace()]
         parsed = _parse_all(full)
         if parsed is None:
-            return self._one_by_one(full)
-        first = self.rows + 1
+            self._one_by_one(full, held)
+            return
+        held.numbers += range(self.rows + 1, self.rows + len(parsed) + 1)
+        held.records += parsed
         self.rows += len(parsed)
-        return list(enumerate(parsed, first))
 
-    def _one_by_one(self, lines: Sequence[bytes | None]) -> Numbered:
-        found: Numbered = []
+    def _one_by_one(self, lines: Sequence[bytes | None], held: Held) -> None:
         for line in lines:
             self.rows += 1
             if line is None:
@@ -92,27 +109,34 @@ class JsonRows:
                 self.bad.add(self.rows, None, _shown(line), f"{EXPECTED_RECORD} ({_why(error)})")
                 continue
             if isinstance(record, dict):
-                found.append((self.rows, record))
+                held.numbers.append(self.rows)
+                held.records.append(record)
             else:
                 self.bad.add(self.rows, None, record, EXPECTED_RECORD)
-        return found
 
-    def _rows(self, numbered: Numbered) -> Iterator[Rows]:
-        good = self._checked(numbered)
-        # A record without features says nothing of them: such records are batches of their own.
-        for _, run in groupby(good, lambda pair: bool(pair[1].get("features"))):
+    def _rows(self, held: Held) -> Iterator[Rows]:
+        good = held if self._plain(held.records) else self._checked(held)
+        for part in good.runs():
             if self.bad.stopped():
                 return
-            part = list(run)
-            made = self._batch([r for _, r in part], [i for i, _ in part])
+            made = self._batch(part.records, part.numbers)
             if not self.bad.stopped() and made.batch.rows:
                 yield made
 
-    def _checked(self, numbered: Numbered) -> Numbered:
+    def _plain(self, records: list[Record]) -> bool:
+        """Whether all records have features and name no model, or the one we know: nothing to look at one by one."""
+        if set(map(type, [r.get("features") for r in records])) != {dict}:
+            return False
+        try:
+            models = {r.get("model") for r in records} - {None}
+        except TypeError:  # a list or an object
+            return False
+        return models <= ({self.layout.model} if self.layout.model is not None else self._models)
+
+    def _checked(self, held: Held) -> Held:
         """Without records that are bad as a whole, label records and those of other models."""
-        good: Numbered = []
-        for pair in numbered:
-            row, record = pair
+        good = Held()
+        for row, record in zip(held.numbers, held.records, strict=True):
             features, model = record.get("features"), record.get("model")
             if features.__class__ is not dict:
                 if "features" in record and features is not None:
@@ -123,7 +147,8 @@ class JsonRows:
                         self.bad.add(row, None, record, "a record with features or a prediction, or an id and a label")
                     continue
             if model is None or self._wanted(row, model):
-                good.append(pair)
+                good.numbers.append(row)
+                good.records.append(record)
         return good
 
     def _wanted(self, row: int, model: object) -> bool:
@@ -158,7 +183,7 @@ class JsonRows:
         if any("latency" in r for r in records):
             latency = _numeric("latency", [r.get("latency") for r in records], refuse)
         ids = [None if (i := r.get("id")) is None else str(i) for r in records] if "id" in records[0] else None
-        keep = np.array([i for i in range(len(records)) if i not in drop]) if drop else None
+        keep = np.array([i for i in range(len(records)) if i not in drop], np.int64) if drop else None
         batch = ObservationBatch(
             model=self.layout.model or next(iter(self._models), ""),
             version=_version(records[-1]),
@@ -186,24 +211,22 @@ class JsonRows:
 
     def _features(self, records: list[Record], refuse: Any) -> dict[str, Column]:
         dicts = [r.get("features") or {} for r in records]
-        fresh = [n for n in dict.fromkeys(chain.from_iterable(dicts)) if n not in self.names]
+        shapes = set(map(tuple, dicts))  # the names of each row: mostly one set of them
+        fresh = [n for n in dict.fromkeys(chain.from_iterable(shapes)) if n not in self.names]
+        fresh = [n for n in fresh if n not in self.layout.ignore]
         if fresh:
-            fresh = [n for n in fresh if n not in self.layout.ignore]
             check_names(self.bad.name, fresh)
             self.names.update(dict.fromkeys(fresh))
             check_names(self.bad.name, self.names)
-        columns: dict[str, Column] = {}
-        if not any(dicts):
-            return columns
-        for name in self.names:
-            try:
-                values = list(map(itemgetter(name), dicts))
-            except KeyError:
-                values = [d.get(name) for d in dicts]
-            column = self._column(name, values, refuse)
-            if column is not None:
-                columns[name] = column
-        return columns
+        if not any(shapes):
+            return {}
+        if len(shapes) == 1:
+            found = dict(zip(next(iter(shapes)), zip(*map(dict.values, dicts), strict=True), strict=True))
+            raw = {name: list(found[name]) if name in found else [None] * len(dicts) for name in self.names}
+        else:
+            raw = {name: [d.get(name) for d in dicts] for name in self.names}
+        columns = {name: self._column(name, values, refuse) for name, values in raw.items()}
+        return {name: column for name, column in columns.items() if column is not None}
 
     def _column(self, name: str, values: list[Any], refuse: Any) -> Column | None:
         types = set(map(type, values))

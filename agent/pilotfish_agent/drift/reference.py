@@ -163,8 +163,8 @@ class Reference:
             made = _parse(data)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{name}: damaged reference: {error!r}", expected=FORMAT, todo=_REBUILD) from None
-        if made.id != data["id"]:
-            raise DataError(f"{name}: content and id differ", got=data["id"], expected=made.id, todo=_REBUILD)
+        if made.id != data.get("id"):
+            raise DataError(f"{name}: content and id differ", got=data.get("id"), expected=made.id, todo=_REBUILD)
         return made
 
 
