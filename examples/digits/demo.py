@@ -43,6 +43,11 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def counted(number: int, what: str) -> str:
+    """``1 alarm``, ``0 alarms``."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 class DemoError(Exception):
     """Something did not start; the text is for the user."""
 
@@ -80,7 +85,7 @@ class Story:
 
     def outcome(self) -> tuple[str, int]:
         """The last line and the exit code."""
-        before = f"{len(self.before)} alarm{'s' * (len(self.before) != 1)} before"
+        before = counted(len(self.before), "alarm") + " before"
         if self.shifted_at is None:
             return f"demo: ended before the shift, {before}", 1
         if self.found_at is None:
@@ -228,8 +233,9 @@ def watch(agent: str, traffic: Traffic, story: Story, seconds: float | None, shi
             say(f"{now - traffic.began:5.0f} s  the traffic shifts now")
         if now - shown >= 10:
             shown = now
-            alarms = len(story.before) + len(story.after)
-            say(f"{now - traffic.began:5.0f} s  {traffic.rows:,} rows, {traffic.errors} errors, {alarms} alarms")
+            alarms = counted(len(story.before) + len(story.after), "alarm")
+            errors = counted(traffic.errors, "error")
+            say(f"{now - traffic.began:5.0f} s  {traffic.rows:,} rows, {errors}, {alarms}")
 
 
 def demonstrate(options: argparse.Namespace) -> Story:
