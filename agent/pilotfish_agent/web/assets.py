@@ -32,7 +32,7 @@ dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:.8
 dt{color:var(--soft);font-size:.8rem}dd{margin:0;font-size:1.15rem;font-variant-numeric:tabular-nums}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th{font-weight:500;color:var(--soft);text-align:left;font-size:.85rem}
-td,th{padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line);overflow-wrap:anywhere}
+td,th{padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line);overflow-wrap:break-word;min-width:4rem}
 tr:last-child td{border-bottom:0}.num{text-align:right;white-space:nowrap}
 meter{width:100%;min-width:5rem;height:.9rem}code{font-size:.9em}
 a{color:var(--accent)}summary{cursor:pointer}footer{color:var(--soft);font-size:.85rem;padding-bottom:2rem}
