@@ -6,7 +6,7 @@ import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 
-from pilotfish import _find, wire
+from pilotfish import _batch, _calls, _find, _proxy, _table, wire
 from pilotfish._rows import Rows
 from pilotfish._schema import Schema
 from pilotfish._sender import EXIT_SECONDS, Sender
@@ -98,6 +98,88 @@ class Monitor:
         except Exception:  # noqa: BLE001 - never into the model: the row is lost and counted as such
             sender.lost += 1
 
+    def observe_batch(
+        self,
+        features: Any = None,
+        predictions: Any = None,
+        *,
+        ids: Sequence[str] | None = None,
+        latency: float | Sequence[float] | None = None,
+    ) -> None:
+        """Reports many predictions.
+
+        Args:
+            features: array of shape (rows, features), data frame, mapping of name -> column, or list of records.
+            predictions: of shape (rows,), or probabilities of shape (rows, classes).
+            ids: the requests' ids.
+            latency: seconds: of the whole call, or one a row.
+        """
+        if not self.active():
+            return
+        try:
+            table = None if features is None else _table.read(features, self.columns)
+            _batch.send(_batch.Batch(table, predictions, latency, ids=ids), self._rows, self._sender)
+        except Exception:  # noqa: BLE001 - never into the model: the rows are lost and counted as such
+            self._sender.lost += _length(features, predictions)
+
+    def wrap(self, model: M) -> M:
+        """The model with its calls observed; it looks, pickles and copies as the model itself, which is not changed.
+
+        Counted are outermost calls of the model and of ``predict``, ``predict_proba``, ``transform`` and their like
+        (docs/sdk.md has the list). ``type()`` of the result is another one.
+        """
+        try:
+            return _proxy.wrap(self, model)  # type: ignore[no-any-return]
+        except Exception:  # noqa: BLE001 - a model that cannot be wrapped is served unobserved
+            return model
+
+    def watch(self, function: F) -> F:
+        """Decorator for ``def`` and ``async def``: latency and outcome of each call.
+
+        Features are the first argument that is an array, data frame or mapping; the result is the prediction when it
+        is a number, text, list of probabilities or array, or a mapping with such a ``prediction``.
+        """
+        return _calls.watched(self, function)  # type: ignore[return-value]
+
+    def active(self) -> bool:
+        """Whether an agent is there (or promised)."""
+        return not self._sender.off or self._sender.probe()
+
+    def told(
+        self,
+        table: _table.Table | None,
+        result: Any,
+        latency: float,
+        *,
+        answers: bool = True,
+        classes: Sequence[str] = (),
+    ) -> None:
+        """A call has returned: for `wrap` and `watch`."""
+        try:
+            if isinstance(result, Mapping):
+                result = result.get("prediction", result.get("predictions"))
+            batch = _batch.Batch(table, result if answers else None, latency, classes=classes)
+            if not _batch.matches(batch, result):
+                batch.predictions = []
+            if batch.predictions or (table and table.rows > 1):
+                _batch.send(batch, self._rows, self._sender)
+                return
+            row = {n: c[0] for n, c in zip(table.names, table.columns, strict=True)} if table and table.rows else {}
+            schema = self._rows.add(row, result if answers else None, latency, classes=classes)
+            if self._sender.parked or len(schema.rows) >= schema.limit:
+                self._sender.turn()
+        except Exception:  # noqa: BLE001 - never into the model: the row is lost and counted as such
+            self._sender.lost += 1
+
+    def failed(self, latency: float) -> None:
+        """A call has raised: it has a latency, but no prediction."""
+        try:
+            self._rows.add({}, None, latency, outcome=wire.OUTCOMES.index("server_error"))
+            if self._sender.parked:
+                self._sender.turn()
+        except Exception:  # noqa: BLE001 - never into the model: the row is lost and counted as such
+            self._sender.lost += 1
+
     def _named(self, features: Any) -> dict[str, Any]:
         if features is None:
             return {}
@@ -106,9 +188,9 @@ class Monitor:
         values = features.tolist() if hasattr(features, "tolist") else list(features)
         if len(values) == 1 and isinstance(values[0], list):  # one row of two dimensions
             values = values[0]
-        return dict(zip(self._columns(len(values)), values, strict=True))
+        return dict(zip(self.columns(len(values)), values, strict=True))
 
-    def _columns(self, count: int) -> tuple[str, ...]:
+    def columns(self, count: int) -> tuple[str, ...]:
         """Names of the columns of an array without names."""
         names = self._feature_names
         return names if names is not None and len(names) == count else tuple(f"f{i}" for i in range(count))
@@ -127,6 +209,10 @@ class Monitor:
             self._sender.close(EXIT_SECONDS)
         except Exception:  # noqa: BLE001, S110 - never into the model
             pass
+
+
+def _length(*given: Any) -> int:
+    return max((len(g) for g in given if hasattr(g, "__len__")), default=1)
 
 
 _DIRECT = ((wire.PREDICTION, ""), (wire.LATENCY, ""))
