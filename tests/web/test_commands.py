@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -121,6 +122,40 @@ def test_status_of_an_agent_that_does_not_answer_is_one_line(
     err = capsys.readouterr().err
     assert "does not answer" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[" * 100_000, b"\xff\xfe"])
+def test_a_stranger_on_the_address_is_said_to_be_one(
+    runtime: Path, body: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another server took the port: what it answered is no status."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + body)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        announce(runtime, "a", f"127.0.0.1:{listener.getsockname()[1]}")
+        assert cli.main(["status"]) == 1
+        thread.join(10)
+    err = capsys.readouterr().err
+    assert "expected JSON at /api/v1/status" in err
+    assert err.count("\n") == 1
+
+
+def test_what_is_no_instance_is_passed_over(runtime: Path) -> None:
+    """Files, empty folders, empty and unreadable addresses; a folder that is not there."""
+    (runtime / "file").write_text("x")
+    (runtime / "empty").mkdir()
+    announce(runtime, "blank", "")
+    (runtime / "binary").mkdir()
+    (runtime / "binary" / "address").write_bytes(b"\xff\xfe")
+    announce(runtime, "good", "127.0.0.1:1")
+    assert [a.name for a in _agents.agents([str(runtime / "nowhere"), str(runtime), str(runtime)])] == ["good"]
 
 
 def test_status_of_a_starting_agent_says_so(

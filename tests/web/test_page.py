@@ -88,9 +88,9 @@ def test_a_well_model_is_said_to_be_well() -> None:
 @pytest.mark.parametrize(
     ("state", "severity", "expected"),
     [
-        ("learning", "none", "digits: learning"),
-        ("provisional", "none", "digits: provisional"),
-        ("not_enough_data", "none", "digits: not enough data"),
+        ("learning", "none", "digits is learning what is normal"),
+        ("provisional", "none", "digits runs on a provisional reference"),
+        ("not_enough_data", "none", "digits has too few rows to judge"),
         ("drifting", "info", "digits: something changed"),
         ("drifting", "critical", "digits is drifting"),
     ],
@@ -98,9 +98,10 @@ def test_a_well_model_is_said_to_be_well() -> None:
 def test_the_headline_of_every_state(state: str, severity: str, expected: str) -> None:
     """No state looks like another."""
     usual = standard_snapshot()
-    model = ModelStatus("digits", None, state, None, 0, 0, severity, ("a",), "230 of 500 rows")  # type: ignore[arg-type]
-    title, tone, _ = page.headline(replace(usual, status=replace(usual.status, models=(model,))))
+    model = ModelStatus("digits", None, state, None, 0, 0, severity, ("a",), f"{state}: 230 of 500 rows")  # type: ignore[arg-type]
+    title, tone, lead = page.headline(replace(usual, status=replace(usual.status, models=(model,))))
     assert title == expected
+    assert not lead.startswith(f"{state}: ")
     assert (tone == "critical") == (severity == "critical")
 
 

@@ -17,6 +17,11 @@ from pilotfish_core.nouns import DriftResult, ModelStatus, Snapshot
 __all__ = ["ICON", "html", "policy"]
 
 _SHOWN = 40  # streams in the table; the API has all
+_STATES = {
+    "learning": "is learning what is normal",
+    "provisional": "runs on a provisional reference",
+    "not_enough_data": "has too few rows to judge",
+}
 _SEVERITIES = ("none", "info", "warning", "critical")
 
 
@@ -77,7 +82,8 @@ def headline(snapshot: Snapshot | None) -> tuple[str, str, str]:
         return f"{worst.model}: something changed", "info", f"{names or 'The model as a whole'}: {worst.words}"
     if worst.state == "stable":
         return "The model is well", "good", "It runs, and nothing it sees or says has drifted."
-    return f"{worst.model}: {worst.state.replace('_', ' ')}", "info", worst.words
+    title = _STATES.get(worst.state, worst.state.replace("_", " "))
+    return f"{worst.model} {title}", "info", worst.words.removeprefix(f"{worst.state}: ")
 
 
 def _header(snapshot: Snapshot | None, name: str) -> str:
