@@ -68,7 +68,7 @@ def test_counters_start_at_zero() -> None:
     give_tables(made)
     assert made.state == "drifting"
     assert made.alarms == {"info": 0, "warning": 0, "critical": 0}
-    assert made.rows == 0
+    assert made.clock.rows == 0
 
 
 def test_size() -> None:

@@ -217,10 +217,10 @@ def test_late_and_early_clocks() -> None:
     made.add(batch(rows), START + 100)
     made.add(batch(rows), START + 50)
     assert made.advance(START) == []
-    assert made.ticks == 0
+    assert made.clock.ticks == 0
     made.advance(START + 110)
-    assert made.ticks == 1
-    assert made.rows == 100
+    assert made.clock.ticks == 1
+    assert made.clock.rows == 100
 
 
 def replayed(seed: int, size: int) -> tuple[DriftWatch, list[Entry]]:
@@ -255,4 +255,4 @@ def test_replay_is_the_same_for_any_batch_size_and_as_live() -> None:
             entries += live.advance(now)
     assert kinds(entries) == ["x"]
     assert abs(entries[-1].ts - large[-1].ts) <= TICK
-    assert live.rows == made.rows == 8000
+    assert live.clock.rows == made.clock.rows == 8000

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from pilotfish_agent.drift.comparison import table_request
 from pilotfish_agent.drift.judge import WHOLE, Judge
-from pilotfish_agent.drift.latch import Entry, Latch, Tick, rule
+from pilotfish_agent.drift.latch import Entry, Latch, rule
 from pilotfish_agent.drift.pack import DamagedError, pack, unpack
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.tested import Tested, tested
+from pilotfish_agent.drift.tick_clock import Tick
 from pilotfish_core.errors import DataError
 
 if TYPE_CHECKING:

@@ -11,12 +11,13 @@ import numpy as np
 from pilotfish_agent.drift import phi
 from pilotfish_agent.drift.ingest import Mask, OpenTick
 from pilotfish_agent.drift.judge import Judge, Terms
-from pilotfish_agent.drift.latch import Entry, Tick
+from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.options import Config
 from pilotfish_agent.drift.reference import FeatureReference
 from pilotfish_agent.drift.streams import PREDICTION
 from pilotfish_agent.drift.tables import StreamTables, TableSpec, cache_key
 from pilotfish_agent.drift.tested import LATENCY, Ints, Tested
+from pilotfish_agent.drift.tick_clock import Tick
 from pilotfish_agent.drift.window import Window
 from pilotfish_core.nouns import ObservationBatch
 

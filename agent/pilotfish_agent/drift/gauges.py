@@ -9,10 +9,13 @@ from typing import Final
 
 import numpy as np
 
+from pilotfish_agent.drift.ingest import sane
 from pilotfish_agent.drift.reference import FeatureReference
 from pilotfish_agent.drift.tested import Ints, Tested
+from pilotfish_agent.windows.binning import floats
 from pilotfish_agent.windows.histogram import FixedHistogram
 from pilotfish_core.metrics import Distribution, Metric, Sample
+from pilotfish_core.nouns import ObservationBatch
 
 _OF_MODEL: Final = ("model", "model_version")
 _OF_FEATURE: Final = ("feature", *_OF_MODEL)
@@ -145,6 +148,16 @@ class Counters:
         """Predictions that no reference has classes for: ``other`` for classes, None for values."""
         self._classes[label] = self._classes.get(label, 0) + rows
 
+    def unlisted_predictions(self, batch: ObservationBatch) -> None:
+        """The predictions of a batch, where the reference does not hold them or is not there yet."""
+        column = batch.prediction
+        if batch.probabilities is not None:
+            self.unlisted(OTHER, batch.rows)
+        elif isinstance(column, list | tuple):
+            self.unlisted(OTHER, sum(value is not None for value in column))
+        elif column is not None:
+            self.unlisted(None, int((~np.isnan(np.asarray(sane(column, batch.rows)))).sum()))
+
     def add(self, streams: Tested, counts: Ints) -> None:
         """Counts (width,) of the tested streams."""
         for f, stream in enumerate(streams.streams):
@@ -203,10 +216,10 @@ class Predicted:
         """Columns of scores and of values."""
         if self._score is not None:
             for column in scores:
-                self._score.add(_numbers(column))
+                self._score.add(floats(column))
         if self._value is not None:
             for column in values:
-                self._value[1].add(_numbers(column))
+                self._value[1].add(floats(column))
 
     def samples(self, make: Labels) -> Iterator[Sample]:
         """The histograms so far."""
@@ -214,12 +227,6 @@ class Predicted:
             yield make(PREDICTION_SCORE, self._score.distribution())
         if self._value is not None:
             yield make(self._value[0], self._value[1].distribution())
-
-
-def _numbers(column: object) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    from pilotfish_agent.windows.binning import floats
-
-    return floats(column)
 
 
 def _bounds(stream: FeatureReference) -> tuple[float, ...]:

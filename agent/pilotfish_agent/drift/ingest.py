@@ -113,6 +113,24 @@ class Repeats:
         predicted = batch.prediction is not None or batch.probabilities is not None
         return features, _unseen(ids, self._predictions) if predicted else None
 
+    def fresh_in_ticks(
+        self, batch: ObservationBatch, limits: Sequence[int], closing: Sequence[bool]
+    ) -> tuple[Mask | None, Mask | None]:
+        """As `fresh` for rows ``limits[0]`` to ``limits[-1]``, cut at ``limits``; after part s a tick closes or not."""
+        ids = batch.ids
+        if ids is None or len(ids) != batch.rows:
+            return None, None
+        size = limits[-1] - limits[0]
+        whole = (np.ones(size, np.bool_), np.ones(size, np.bool_))
+        for start, end, last in zip(limits[:-1], limits[1:], closing, strict=True):
+            part = replace(batch, rows=end - start, ids=ids[start:end])
+            for mask, kept in zip(whole, self.fresh(part), strict=True):
+                if kept is not None:
+                    mask[start - limits[0] : end - limits[0]] = kept
+            if last:
+                self.zero()
+        return whole
+
 
 def _unseen(ids: Sequence[str | None], seen: set[str]) -> Mask | None:
     new = set(ids)

@@ -19,7 +19,6 @@ from pilotfish_agent.drift.latch import (
     Entry,
     History,
     Latch,
-    Tick,
     result_effect,
     rule,
     worse,
@@ -27,6 +26,7 @@ from pilotfish_agent.drift.latch import (
 from pilotfish_agent.drift.streams import MODEL, PREDICTION, SCORE
 from pilotfish_agent.drift.tables import StreamTables
 from pilotfish_agent.drift.tested import Floats, Ints, Tested
+from pilotfish_agent.drift.tick_clock import Tick
 from pilotfish_core.nouns import Severity
 
 WHOLE: Final = -1

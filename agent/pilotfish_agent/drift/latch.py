@@ -62,22 +62,6 @@ class Entry:
     explanation: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A tick that is over.
-
-    Attributes:
-        opened, closed: epoch seconds.
-        rows: rows of the model in it.
-        row: all rows of the model up to and including it.
-    """
-
-    opened: float
-    closed: float
-    rows: int
-    row: int
-
-
 def worse(a: Severity, b: Severity) -> Severity:
     """The more severe of two."""
     return max(a, b, key=_ORDER.index)

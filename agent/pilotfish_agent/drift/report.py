@@ -161,7 +161,7 @@ def _result(watch: DriftWatch, judge: Judge, f: int, name: str, size: Effect | N
         effect_lower=lower,
         effect_upper=upper,
         began=None if first is None else first.entry.began,
-        since_rows=None if first is None else first.entry.since_rows + watch.rows - first.entry.row,
+        since_rows=None if first is None else first.entry.since_rows + watch.clock.rows - first.entry.row,
         explanation="" if first is None else first.entry.explanation,
         reason=watch.held_back if first is not None and first.level == ALARM else "",
     )
@@ -199,7 +199,7 @@ class Cache:
         key = (watch.changes, make)
         if self._gauges[0] != key:
             self._gauges = (key, tuple(_gauges(watch, make)))
-        counted = (watch.changes, watch.rows, make)
+        counted = (watch.changes, watch.clock.rows, make)
         if self._counts[0] != counted:
             rows = (*watch.counters().samples(make), *watch.predicted.samples(make))
             self._counts = (counted, rows)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -18,15 +17,16 @@ from numpy.typing import NDArray
 
 from pilotfish_agent.drift import builder, checkpoint, gauges, phi, report
 from pilotfish_agent.drift.comparison import Comparison, TableRequest, budget_ticks, table_request
-from pilotfish_agent.drift.ingest import Columns, Mask, Repeats, columns_of, sane, segment_counts
+from pilotfish_agent.drift.ingest import Columns, Repeats, columns_of, segment_counts
 from pilotfish_agent.drift.judge import Judge, Terms
-from pilotfish_agent.drift.latch import Entry, Tick
+from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.learn import Learner
 from pilotfish_agent.drift.options import SECTION, Config
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.streams import PREDICTION
 from pilotfish_agent.drift.tables import StreamTables, log_threshold
 from pilotfish_agent.drift.tested import LATENCY, Tested, tested
+from pilotfish_agent.drift.tick_clock import TickClock
 from pilotfish_agent.windows.ticks import TickRule
 from pilotfish_core.metrics import Sample
 from pilotfish_core.nouns import DriftResult, DriftState, ModelStatus, ObservationBatch
@@ -37,15 +37,6 @@ MAX_FEATURES: Final = 1_000
 SEGMENT_CELLS: Final = 1 << 20
 """Counts of so many bins are made at once in `run`: 8 MiB."""
 Floats = NDArray[np.float64]
-
-
-@dataclass(slots=True)
-class _Open:
-    """The open tick: when its first and last row came, how many rows."""
-
-    opened: float = 0.0
-    last: float = 0.0
-    rows: int = 0
 
 
 class DriftWatch:
@@ -63,7 +54,7 @@ class DriftWatch:
     Attributes:
         version: the newest one that the batches named.
         notices: what people should know about the reference, a line each.
-        ticks, rows: so far.
+        clock: ticks and rows so far, and the open tick.
         last_run: when the engine last ran, epoch seconds.
         alarms: crossings so far by severity.
         comparison: the reference in force with its evidence, None while there is none.
@@ -86,8 +77,6 @@ class DriftWatch:
         self.config = config
         self.version: str | None = None
         self.notices: tuple[str, ...] = ()
-        self.ticks = 0
-        self.rows = 0
         self.last_run: float | None = None
         self.alarms = {"info": 0, "warning": 0, "critical": 0}
         self.comparison: Comparison | None = None
@@ -99,20 +88,17 @@ class DriftWatch:
         self._task = task
         self._features = builder.Config() if features is None else features
         self._limit = max_features
-        self._rule = TickRule(config.tick) if rule is None else rule
-        self._tick = _Open()
+        self.clock = TickClock(TickRule(config.tick) if rule is None else rule)
         self._repeats = Repeats()
         self._counters = gauges.Counters()
         self._requested: tuple[Tested, TableRequest] | None = None
         self._pending: list[Entry] = []
-        self._closed = 0.0
         self._cache = report.Cache()
         self._saved: checkpoint.Saved | None = None
         if reference is None:
             self.learner = self._new_learner()
         else:
-            self._compare_with(tested(reference, self._limit))
-            self._request(tested(reference, self._limit))
+            self._request(self._compare_with(tested(reference, max_features)).streams)
 
     # -- rows in
 
@@ -124,8 +110,9 @@ class DriftWatch:
         self._look(batch)
         features, predictions = self._repeats.fresh(batch)
         self._learn(batch, now)
-        self._arrive(batch.rows, now)
-        self._count_unlisted(batch)
+        self.clock.arrive(batch.rows, now)
+        if self.comparison is None or PREDICTION not in self.comparison.streams.index:
+            self._counters.unlisted_predictions(batch)
         if self.comparison is not None:
             self.comparison.add(batch, features, predictions)
 
@@ -166,7 +153,7 @@ class DriftWatch:
 
     def finish(self, now: float) -> list[Entry]:
         """Closes the open tick, whatever it holds, at ``now``: the end of a log."""
-        if self._tick.rows:
+        if self.clock.open_rows:
             self._close(now)
         return self._taken()
 
@@ -185,12 +172,12 @@ class DriftWatch:
         if self._requested is None or not self._requested[1].answered_by(tables):
             raise ValueError("these tables were not requested")
         streams, self._requested = self._requested[0], None
-        if self.comparison is None or streams.reference is not self.comparison.streams.reference:
-            self._switch_to(streams)
-        assert self.comparison is not None
+        comparison = self.comparison
+        if comparison is None or streams is not comparison.streams:
+            comparison = self._switch_to(streams)
         saved, self._saved = self._saved, None
         terms = Terms(self.model, self.config.false_alarms.text, self.config.critical_effect)
-        self._emit(self.comparison.start(tables, terms, saved, self.held_back))
+        self._emit(comparison.start(tables, terms, saved, self.held_back))
         self.changes += 1
         if self.measured is not None:
             self.measured.start(tables)
@@ -232,16 +219,13 @@ class DriftWatch:
             False, and nothing happens, when it is damaged, when its reference, budget, number of streams, dependence
             or layout differ, or when rows came already: what is counted is never counted twice.
         """
-        saved = checkpoint.read(content, self, self._limit) if not self.rows and self.judge is None else None
+        saved = checkpoint.read(content, self, self._limit) if not self.clock.rows and self.judge is None else None
         if saved is None:
             return False
         self.phis, self.last_run, self._saved = saved.phis, saved.last_run, saved
         if self.learner is not None:
-            features = self._features
-            self.learner = Learner(self.model, self._task, features.ignore, features.types, saved.learnt, saved.since)
-        self._compare_with(saved.streams)
-        assert self.comparison is not None
-        self.comparison.window.load(saved.part("window"))
+            self.learner = self._new_learner(saved.learnt, saved.since)
+        self._compare_with(saved.streams).window.load(saved.part("window"))
         self._request(saved.streams)
         return True
 
@@ -280,7 +264,7 @@ class DriftWatch:
 
     def results(self, now: float) -> tuple[DriftResult, ...]:
         """What the detector says of each stream and of `@model`, after the last closed tick."""
-        self._roll(now)
+        del now
         return report.results(self)
 
     def status(self) -> ModelStatus:
@@ -319,27 +303,7 @@ class DriftWatch:
         if batch.version is not None:
             self.version = batch.version
         if self.comparison is not None and self.comparison.note(batch):
-            self._note()
-
-    def _arrive(self, rows: int, moment: float) -> None:
-        tick = self._tick
-        if not tick.rows:
-            tick.opened = tick.last = moment
-        tick.last = max(tick.last, moment)
-        tick.rows += rows
-        self.rows += rows
-
-    def _count_unlisted(self, batch: ObservationBatch) -> None:
-        """Predictions of a model whose reference does not hold them, or is not there yet."""
-        if self.comparison is not None and PREDICTION in self.comparison.streams.index:
-            return
-        column = batch.prediction
-        if batch.probabilities is not None:
-            self._counters.unlisted(gauges.OTHER, batch.rows)
-        elif isinstance(column, list | tuple):
-            self._counters.unlisted(gauges.OTHER, sum(value is not None for value in column))
-        elif column is not None:
-            self._counters.unlisted(None, int((~np.isnan(np.asarray(sane(column, batch.rows)))).sum()))
+            self._note(self.comparison)
 
     def _run_part(
         self,
@@ -359,51 +323,32 @@ class DriftWatch:
             np.repeat(np.arange(len(ends)), np.diff(limits)),
             len(ends),
             features=bool(batch.features),
-            masks=self._fresh_rows(batch, limits, ends),
+            masks=self._repeats.fresh_in_ticks(batch, limits, [not math.isnan(at) for _, at in ends]),
         )
         for s, (end, at) in enumerate(ends):
             if end > limits[s]:
-                self._arrive(end - limits[s], self._closed if times is None else float(times[limits[s]]))
+                self.clock.arrive(end - limits[s], self.clock.closed if times is None else float(times[limits[s]]))
                 self.comparison.open.counts += counts[s]
-            if at == at and self._tick.rows:  # noqa: PLR0124 - not NaN
+            if not math.isnan(at) and self.clock.open_rows:
                 self._close(at)
-
-    def _fresh_rows(
-        self, batch: ObservationBatch, limits: Sequence[int], ends: Sequence[tuple[int, float]]
-    ) -> tuple[Mask | None, Mask | None]:
-        """The rows of all segments that are no repeats within their tick."""
-        if batch.ids is None or len(batch.ids) != batch.rows:
-            return None, None
-        whole = tuple(np.ones(limits[-1] - limits[0], np.bool_) for _ in range(2))
-        for s, (end, at) in enumerate(ends):
-            own = replace(batch, rows=end - limits[s], ids=batch.ids[limits[s] : end])
-            for mask, kept in zip(whole, self._repeats.fresh(own), strict=True):
-                if kept is not None:
-                    mask[limits[s] - limits[0] : end - limits[0]] = kept
-            if not math.isnan(at):
-                self._repeats.zero()
-        return whole[0], whole[1]
 
     # -- inside: ticks
 
     def _roll(self, now: float) -> None:
-        tick = self._tick
-        at = self._rule.closes_at(tick.opened, tick.last, tick.rows, max(now, tick.last)) if tick.rows else None
+        at = self.clock.due(now)
         if at is not None:
             self._close(at)
 
     def _close(self, at: float) -> None:
         """The tick is over: its counts go into the window, the counters and the evidence."""
-        opened, self._tick = self._tick, _Open()
+        tick = self.clock.close(at)
         self._repeats.zero()
-        self._closed = at
-        self.ticks += 1
         self.changes += 1
         if self.comparison is None:
             return
         if self.comparison.judge is not None:
             self.last_run = at
-        counts, entries = self.comparison.close(Tick(opened.opened, at, opened.rows, self.rows), self.held_back)
+        counts, entries = self.comparison.close(tick, self.held_back)
         self.predicted.add(*self.comparison.open.columns())
         if self.measured is not None:
             self.measured.add(counts)
@@ -421,8 +366,8 @@ class DriftWatch:
 
     # -- inside: the reference
 
-    def _new_learner(self) -> Learner:
-        return Learner(self.model, self._task, self._features.ignore, self._features.types)
+    def _new_learner(self, learnt: Reference | None = None, since: float | None = None) -> Learner:
+        return Learner(self.model, self._task, self._features.ignore, self._features.types, learnt, since)
 
     def _learn(self, batch: ObservationBatch, now: float) -> None:
         """Rows of a latched period never enter a provisional reference."""
@@ -435,20 +380,21 @@ class DriftWatch:
                 self._compare_with(streams)
             self._request(streams)
 
-    def _compare_with(self, streams: Tested) -> None:
+    def _compare_with(self, streams: Tested) -> Comparison:
         """From now on rows are counted on the bins of ``streams``."""
-        self.comparison = Comparison(streams, self._task)
+        self.comparison = made = Comparison(streams, self._task)
         self.predicted.see(streams)
         self.measured = phi.unknown(streams, self.config.dependence, self.phis)
-        self._note()
+        self._note(made)
+        return made
 
-    def _switch_to(self, streams: Tested) -> None:
+    def _switch_to(self, streams: Tested) -> Comparison:
         """A newer provisional reference is ready: counters keep what they have, everything else starts anew."""
         self._counters = self.counters()
         if self.judge is not None:
             self._emit(self.judge.release())
-        self._tick = _Open()
-        self._compare_with(streams)
+        self.clock.drop()
+        return self._compare_with(streams)
 
     def _request(self, streams: Tested) -> None:
         """Asks for tables; a reference without streams needs none."""
@@ -456,7 +402,6 @@ class DriftWatch:
             self._requested = (streams, table_request(streams, self.config, self.phis))
         self.changes += 1
 
-    def _note(self) -> None:
-        assert self.comparison is not None
+    def _note(self, comparison: Comparison) -> None:
         self.changes += 1
-        self.notices = report.notices(self.comparison, self._limit)
+        self.notices = report.notices(comparison, self._limit)
