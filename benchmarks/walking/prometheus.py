@@ -274,7 +274,7 @@ def _prometheus(folder: Path, agent: str) -> Iterator[Callable[[str], Any]]:
         server = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out)
         try:
             ask = functools.partial(_get, f"127.0.0.1:{port}")
-            until(lambda: _ready(ask), "Prometheus", folder / "prometheus.out")
+            until(lambda: ask("/api/v1/status/runtimeinfo"), "Prometheus", folder / "prometheus.out")
             yield ask
         finally:
             server.send_signal(signal.SIGTERM)
@@ -323,10 +323,6 @@ def until(true: Callable[[], object], what: str, log: Path | None = None) -> flo
     raise RuntimeError(f"{what}: not within {LIVE_SECONDS:g} s {tail}")
 
 
-def _ready(ask: Callable[[str], Any]) -> bool:
-    return bool(ask("/api/v1/status/runtimeinfo")["status"] == "success")
-
-
 def _get(address: str, path: str) -> Any:
     return json.loads(_bytes(address, path))
 
@@ -335,6 +331,9 @@ def _bytes(address: str, path: str) -> bytes:
     connection = http.client.HTTPConnection(address, timeout=10)
     try:
         connection.request("GET", path)
-        return connection.getresponse().read()
+        answer = connection.getresponse()
+        if answer.status != http.client.OK:  # a starting Prometheus says 503 in plain text: asked again
+            raise ConnectionError(f"{path}: {answer.status} {answer.read(200)!r}")
+        return answer.read()
     finally:
         connection.close()
