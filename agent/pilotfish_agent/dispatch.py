@@ -91,7 +91,6 @@ def _help(name: str) -> str:
     with open(spec.origin, encoding="utf-8") as file:
         body = ast.parse(file.read()).body
     for node in body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-            if any(isinstance(target, ast.Name) and target.id == "HELP" for target in node.targets):
-                return str(node.value.value)
+        if isinstance(node, ast.Assign) and "HELP" in [getattr(target, "id", None) for target in node.targets]:
+            return str(ast.literal_eval(node.value))
     return ""
