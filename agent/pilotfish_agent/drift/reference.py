@@ -93,6 +93,7 @@ class Reference:
         tick_rows: mean rows of a tick that phi was computed from, None without times.
         seed: of the sample that set the edges, None when all rows did.
         strata: kind and rows of each; ``none`` for now.
+        id: 12 hex digits, equal where all that counts is compared with is equal.
     """
 
     created: float
@@ -109,12 +110,14 @@ class Reference:
     seed: int | None = None
     strata: Mapping[str, Any] = field(default_factory=lambda: {"kind": "none", "rows": []})
 
-    @property
-    def id(self) -> str:
-        """12 hex digits: equal where all that counts is compared with is equal."""
+    id: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Computes the id once: it is asked for each second."""
         content = [_identity(f) for f in sorted(self.features, key=lambda f: f.name)]
         text = _dump([content, dict(self.strata)])
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        object.__setattr__(self, "id", digest[:12])
 
     def feature(self, name: str) -> FeatureReference | None:
         """The stream of that name, None when the reference lacks it."""
