@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pilotfish import _batch, _calls, _find, _proxy, _table, wire
 from pilotfish._rows import Rows
-from pilotfish._schema import Schema
+from pilotfish._schema import Schema, getter
 from pilotfish._sender import EXIT_SECONDS, Sender
 
 TYPE_CHECKING = False
@@ -47,8 +47,8 @@ class Monitor:
         self._feature_names = None if feature_names is None else tuple(map(str, feature_names))
         self._sender = Sender(_label(name), _label(version), find, waits=bool(path))
         self._rows = Rows(self._sender)
-        self._names: tuple[Any, ...] | None = None
-        self._last: Schema | None = None
+        # the row before: its schema, its number of features, and how to get them in the schema's order
+        self._last = (Schema(_DIRECT, (wire.FLOAT, wire.FLOAT)), -1, getter(()))
         self._finalizer = weakref.finalize(self, self._sender.close)
 
     def observe(
@@ -73,9 +73,11 @@ class Monitor:
         if sender.off and not sender.probe():
             return
         try:
-            schema = self._last
-            if schema is not None and id is None and slices is None and tuple(features) == self._names:  # type: ignore[arg-type]
-                values = (prediction, latency, *features.values())  # type: ignore[union-attr]
+            schema, width, values_of = self._last
+            if type(features) is dict and len(features) == width and id is None and slices is None:
+                # as many keys, and each of the last row's: the same keys (no other mapping may be asked like this: a
+                # defaultdict would grow)
+                values = (prediction, latency, *values_of(features))
                 if [*map(type, values)] == schema.types:
                     schema.rows.append(schema.mix(values) if schema.mixed else schema.pack(*values))
                     if sender.parked or len(schema.rows) >= schema.limit:
@@ -91,8 +93,9 @@ class Monitor:
         try:
             named = features if isinstance(features, Mapping) else self._named(features)
             schema = self._rows.add(named, prediction, latency, id=id, slices=slices)
-            if schema.key[:2] == _DIRECT and schema.types is not None and len(schema.key) == len(named) + 2:
-                self._last, self._names = schema, tuple(named)
+            if schema is not self._last[0] and schema.key[:2] == _DIRECT and len(schema.key) == len(named) + 2:
+                names = {str(name): name for name in named}
+                self._last = (schema, len(named), getter([names[name] for _, name in schema.key[2:]]))
             if sender.parked or len(schema.rows) >= schema.limit:
                 sender.turn()
         except Exception:  # noqa: BLE001 - never into the model: the row is lost and counted as such

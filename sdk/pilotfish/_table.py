@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from pilotfish import wire
 from pilotfish._rows import MAX_FEATURES, probabilities
-from pilotfish._schema import BODY_BYTES, FRAME_ROWS, GONE, MAX_TEXT, NAN, float_of, kind_of, text_of
+from pilotfish._schema import BODY_BYTES, GONE, MAX_TEXT, NAN, float_of, kind_of, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-SMALL = FRAME_ROWS
+SMALL = 32
 """Fewer rows than this travel with others in one frame; more make frames of their own, column by column."""
 MOST_BYTES = 4 << 20
 """Of one batch; of a larger one evenly spread rows are taken, the others count as lost."""
