@@ -35,6 +35,8 @@ CLEAN_SHARE: Final = 0.4  # of a demo shorter than 150 s
 JUDGED_BEFORE_SHIFT: Final = 10.0  # seconds that the detector has seen clean rows; its tables take seconds to build
 POLL_SECONDS: Final = 0.25
 START_SECONDS: Final = 60.0
+SHOWN: Final = 6
+LONGEST_FOLDER: Final = 50  # characters; the path of a Unix socket has 107, and longer ones go elsewhere
 PAGING: Final = ("warning", "critical")
 
 
@@ -224,8 +226,7 @@ def watch(agent: str, traffic: Traffic, story: Story, seconds: float | None, shi
         time.sleep(POLL_SECONDS)
         items = get(agent, "/api/v1/drift")
         now = time.monotonic()
-        for alarm in story.take(items if isinstance(items, list) else [], now):
-            say(f"{now - traffic.began:5.0f} s  ALARM ({alarm['severity']}) {alarm['explanation']}")
+        show(story, story.take(items if isinstance(items, list) else [], now), now - traffic.began)
         judged = story.judged_at is not None and now - story.judged_at >= JUDGED_BEFORE_SHIFT
         if story.shifted_at is None and judged and now - traffic.began >= shift_after:
             story.shifted_at = time.monotonic()
@@ -238,10 +239,23 @@ def watch(agent: str, traffic: Traffic, story: Story, seconds: float | None, shi
             say(f"{now - traffic.began:5.0f} s  {traffic.rows:,} rows, {errors}, {alarms}")
 
 
+def show(story: Story, fresh: list[dict[str, Any]], at: float) -> None:
+    """New alarms, the strongest first; a shift of everything alarms everywhere, and a few say what it is."""
+    left = max(0, SHOWN - (len(story.before) + len(story.after) - len(fresh)))
+    by_evidence = sorted(fresh, key=lambda item: -item["evidence"])
+    for alarm in by_evidence[:left]:
+        say(f"{at:5.0f} s  ALARM ({alarm['severity']}) {alarm['explanation']}")
+    if hidden := len(fresh) - min(left, len(fresh)):
+        say(f"{at:5.0f} s  {counted(hidden, 'more alarm')}, on the page")
+
+
 def demonstrate(options: argparse.Namespace) -> Story:
     """One demo from start to end; nothing of it stays."""
     story = Story()
-    with tempfile.TemporaryDirectory(prefix="pilotfish-demo-") as folder:
+    parent = tempfile.gettempdir()
+    with tempfile.TemporaryDirectory(
+        prefix="pilotfish-demo-", dir=parent if len(parent) <= LONGEST_FOLDER else "/tmp"
+    ) as folder:
         place = Place(Path(folder))
         say(f"demo: training the model, building a reference of {REFERENCE_ROWS:,} rows")
         artifact, reference = prepare(place, options.seed)

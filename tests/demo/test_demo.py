@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from examples.digits.demo import DemoError, Place, Story, parse
 
 def item(feature: str, severity: str = "none", verdict: str = "stable") -> dict[str, Any]:
     """One of `/api/v1/drift`."""
-    return {"feature": feature, "severity": severity, "verdict": verdict, "explanation": f"{feature}: moved"}
+    explanation = f"{feature}: moved"
+    return {"feature": feature, "severity": severity, "verdict": verdict, "evidence": 20.0, "explanation": explanation}
 
 
 def test_an_alarm_after_the_shift_is_found() -> None:
@@ -64,6 +67,20 @@ def test_the_detector_judges_once_it_has_a_verdict() -> None:
     story.take([item("a")], 2.0)
     story.take([item("a")], 3.0)
     assert story.judged_at == 2.0
+
+
+def test_the_strongest_alarms_are_shown_and_the_others_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """A shift of everything alarms everywhere: six say what it is."""
+    story = Story(shifted_at=1.0)
+    first = [item(f"f{i}", "warning") | {"evidence": float(i)} for i in range(4)]
+    demo.show(story, story.take(first, 2.0), 2.0)
+    assert [line.split()[4] for line in capsys.readouterr().out.splitlines()] == ["f3:", "f2:", "f1:", "f0:"]
+    demo.show(story, story.take(first + [item(f"g{i}", "critical") for i in range(5)], 3.0), 3.0)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[-1].endswith("3 more alarms, on the page")
+    demo.show(story, [], 4.0)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(
@@ -110,21 +127,28 @@ def test_the_demo_keeps_its_state_in_its_own_folder(tmp_path: Path, monkeypatch:
     assert environment["PILOTFISH_STATE_DIR"].startswith(str(tmp_path))
 
 
-def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+@pytest.fixture
+def own() -> Iterator[Path]:
+    """A temporary folder with a name short enough for a socket below it."""
+    with tempfile.TemporaryDirectory(prefix="pf-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def start(own: Path, *arguments: str) -> subprocess.Popen[str]:
     """The demo with its temporary folder below ours."""
-    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"TMPDIR": str(own), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "examples.digits.demo", *arguments]
     return subprocess.Popen(
         command, cwd=demo.ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
-def leftovers(tmp_path: Path) -> list[str]:
+def leftovers(own: Path) -> list[str]:
     """Processes whose command names the demo's folder, or whose environment does, and files in it."""
-    found = [str(path) for path in tmp_path.rglob("*")]
+    found = [str(path) for path in own.rglob("*")]
     for process in psutil.process_iter():
         try:
-            if any(str(tmp_path) in text for text in (*process.cmdline(), *process.environ().values())):
+            if any(str(own) in text for text in (*process.cmdline(), *process.environ().values())):
                 found += [] if process.pid == os.getpid() else [f"{process.pid} {process.cmdline()}"]
         except psutil.Error:
             continue
@@ -133,22 +157,22 @@ def leftovers(tmp_path: Path) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_the_whole_demo(tmp_path: Path) -> None:
+def test_the_whole_demo(own: Path) -> None:
     """Found after the shift, no alarm before it, the pixel is named, and nothing stays."""
-    with start(tmp_path, "--seconds", "50", "--shift-after", "20", "--shift", "frozen") as process:
+    with start(own, "--seconds", "50", "--shift-after", "20", "--shift", "frozen") as process:
         output, _ = process.communicate()
     assert process.returncode == 0, output
     assert re.fullmatch(r"demo: drift found \d+\.\d s after the shift, 0 alarms before", output.splitlines()[-1])
     assert re.search(r"ALARM \((warning|critical)\) pixel_27: '?0'? ", output)
-    assert leftovers(tmp_path) == []
+    assert leftovers(own) == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+def test_an_interrupted_demo_leaves_nothing(number: signal.Signals, own: Path) -> None:
     """Ctrl-C, or a service manager's SIGTERM, ends everything it started."""
-    with start(tmp_path) as process:
+    with start(own) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "rows" in line and " s  " in line:
@@ -160,6 +184,6 @@ def test_an_interrupted_demo_leaves_nothing(number: signal.Signals, tmp_path: Pa
     assert process.returncode == 1
     assert output.splitlines()[-1] == "demo: ended before the shift, 0 alarms before"
     deadline = time.monotonic() + 10
-    while (left := leftovers(tmp_path)) and time.monotonic() < deadline:
+    while (left := leftovers(own)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == []
