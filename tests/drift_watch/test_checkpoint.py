@@ -57,6 +57,7 @@ def test_restored_equals_run_on(when: int) -> None:
         assert one.verdict == other.verdict
         assert one.evidence == pytest.approx(other.evidence, rel=1e-4, abs=1e-4)
         near(one.effect, other.effect)
+        assert (one.began, one.since_rows) == (other.began, other.since_rows)
 
 
 def test_counters_start_at_zero() -> None:

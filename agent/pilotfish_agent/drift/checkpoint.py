@@ -81,6 +81,7 @@ def _latch(f: int, level: int, latch: Latch, arrays: Arrays) -> dict[str, Any]:
         "level": level,
         "entry": asdict(latch.entry),
         "severity": latch.severity,
+        "crossed": latch.crossed,
         "checked_rows": latch.checked_rows,
         "critical": latch.critical,
         "rules": rules,
@@ -152,7 +153,8 @@ class Saved:
             made.resolve.restore(state)
             rules[r["stream"]] = made
         entry = Entry(**one["entry"])
-        return Latch(entry.feature, level, entry, one["severity"], rules, one["checked_rows"], one["critical"])
+        rows, checked = int(one["crossed"]), int(one["checked_rows"])
+        return Latch(entry.feature, level, entry, one["severity"], rows, rules, checked, bool(one["critical"]))
 
 
 def read(content: bytes, watch: DriftWatch, limit: int) -> Saved | None:

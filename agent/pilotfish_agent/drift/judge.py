@@ -100,6 +100,10 @@ class Judge:
             return log_sum(self.scores[level]) - math.log(len(self.tables))
         return float(self.scores[level, f])
 
+    def since_rows(self, latch: Latch) -> int:
+        """Rows since the change began."""
+        return latch.entry.since_rows + self.history.rows - latch.crossed
+
     def effect(self, f: int) -> Effect | None:
         """Effect of a stream over the counts since the change began."""
         table = self.tables[f]
@@ -155,8 +159,9 @@ class Judge:
             what,
             held_back if level == ALARM else "",
         )
+        rules = {f: rule(table, since, level)}
         self.latches[f, level] = Latch(
-            stream.name, level, entry, entry.severity, {f: rule(self.tables[f], since, level)}, critical=critical
+            stream.name, level, entry, entry.severity, self.history.rows, rules, critical=critical
         )
         return entry
 
@@ -177,7 +182,7 @@ class Judge:
             held_back if level == ALARM else "",
         )
         rules = {f: rule(self.tables[f], since, level) for f, (_, since) in zip(largest, begun, strict=True)}
-        self.latches[WHOLE, level] = Latch(MODEL, level, entry, entry.severity, rules)
+        self.latches[WHOLE, level] = Latch(MODEL, level, entry, entry.severity, self.history.rows, rules)
         return entry
 
     def _entry(
@@ -239,8 +244,11 @@ class Judge:
     def _follow(self, counts: Ints, held_back: str) -> list[Entry]:
         """Feeds the latches one tick; rises and resolutions."""
         entries: list[Entry] = []
+        if not self.latches:
+            return entries
+        parts, rows = self._streams.parts(counts), np.add.reduceat(counts, self._streams.offsets[:-1]).tolist()
         for (f, level), latch in sorted(self.latches.items(), key=lambda item: -item[0][1]):
-            back = [one.add(self._streams.part(counts, g)) for g, one in latch.rules.items()]
+            back = [one.add(parts[g], rows[g]) for g, one in latch.rules.items()]
             if all(back) and not (level == NOTICE and (f, ALARM) in self.latches):
                 entries.append(self._resolve(f, level, latch))
             elif level == ALARM and (risen := self._rise(f, latch, held_back)):
@@ -248,7 +256,7 @@ class Judge:
         return entries
 
     def _rise(self, f: int, latch: Latch, held_back: str) -> Entry | None:
-        if f != WHOLE and not latch.critical and latch.effect_is_due(float(self.engine.since(f).sum())):
+        if f != WHOLE and not latch.critical and latch.effect_is_due(self.since_rows(latch)):
             found = self.effect(f)
             latch.critical = found is not None and found.lower >= self._terms.critical_effect
         now = worse(latch.severity, _severity(ALARM, held_back, critical=latch.critical))
@@ -274,7 +282,7 @@ class Judge:
         for g in latch.rules:
             self.engine.reset(g)
             self.scores[:, g] = -np.inf
-        rows = self.tick.row - latch.entry.row
+        rows = self.history.rows - latch.crossed
         since = f"{LEVELS[level]} of {explain.moment(latch.entry.ts)}"
         return self._opened(latch, evidence, f"back to the reference, {rows:,} rows after the {since}")
 

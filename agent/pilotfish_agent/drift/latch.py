@@ -7,7 +7,7 @@ rise and never falls; when the resolving rule holds the latch opens.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -23,9 +23,10 @@ ALARM: Final = 1
 LEVELS: Final = ("notice", "alarm")
 Kind = Literal["alarm", "notice", "rise", "resolved"]
 
-# A latched stream costs more than a calm one; its rules are looked at in steps that move nothing by more than a
-# fiftieth: the decayed counts of the resolving rule by 2 % of their e-fold, the effect by 2 % of its rows.
-STEP: Final = 1 / 50
+# A latched stream costs more than a calm one, so its rules are looked at in steps that move little: the decayed
+# counts of the resolving rule by 5 % of their e-fold, the effect by 2 % of its rows.
+RULE_STEP: Final = 1 / 20
+EFFECT_STEP: Final = 1 / 50
 _ORDER: Final[tuple[Severity, ...]] = ("none", "info", "warning", "critical")
 
 
@@ -76,6 +77,7 @@ class Latch:
         level: NOTICE or ALARM.
         entry: as it crossed.
         severity: now.
+        crossed: `History.rows` at the crossing: unlike the entry's row it outlives a restart.
         rules: the resolving rule of the stream, or of each contributor of `@model`, by position of the stream.
     """
 
@@ -83,13 +85,14 @@ class Latch:
     level: int
     entry: Entry
     severity: Severity
+    crossed: int
     rules: dict[int, Rule]
-    checked_rows: float = 0.0
+    checked_rows: int = 0
     critical: bool = False
 
-    def effect_is_due(self, rows: float) -> bool:
+    def effect_is_due(self, rows: int) -> bool:
         """Whether so many rows since the change began are worth another look at the effect."""
-        if rows < self.checked_rows * (1 + STEP) and rows >= self.checked_rows:
+        if rows < self.checked_rows * (1 + EFFECT_STEP):
             return False
         self.checked_rows = rows
         return True
@@ -97,19 +100,19 @@ class Latch:
 
 @dataclass(slots=True)
 class Rule:
-    """The resolving rule of one stream, fed in steps of at least a fiftieth of its e-fold."""
+    """The resolving rule of one stream, fed in steps of at least a twentieth of its e-fold."""
 
     resolve: Resolve
     run: int
     held: Floats
     holds: bool = False
-    rows: float = field(default=0.0)
+    rows: float = 0.0
 
-    def add(self, counts: Ints) -> bool:
-        """One tick of counts; whether the stream is back."""
+    def add(self, counts: Ints, rows: float) -> bool:
+        """One tick of counts of so many rows; whether the stream is back."""
         self.held += counts
-        self.rows += float(counts.sum())
-        if self.rows >= self.resolve.rows * STEP:
+        self.rows += rows
+        if self.rows >= self.resolve.rows * RULE_STEP:
             self.holds = bool(self.resolve.add(self.held))
             self.held[:] = 0
             self.rows = 0.0

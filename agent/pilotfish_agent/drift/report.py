@@ -161,7 +161,7 @@ def _result(watch: DriftWatch, judge: Judge, f: int, name: str, size: Effect | N
         effect_lower=lower,
         effect_upper=upper,
         began=None if first is None else first.entry.began,
-        since_rows=None if first is None else first.entry.since_rows + watch.clock.rows - first.entry.row,
+        since_rows=None if first is None else judge.since_rows(first),
         explanation="" if first is None else first.entry.explanation,
         reason=watch.held_back if first is not None and first.level == ALARM else "",
     )
