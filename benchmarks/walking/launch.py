@@ -137,9 +137,7 @@ def cpu_to_first_instruction() -> Result:
     return Result(words, added <= ALLOWED_MS)
 
 
-@bar(
-    "launch: the CPU row notices an entry point that imports re", f"that one > + {ALLOWED_MS:g} ms, or 3 ms above ours"
-)
+@bar("launch: the CPU row notices an entry point that imports re", f"it is > python -c pass + {ALLOWED_MS:g} ms")
 def mutant_is_seen() -> Result:
     added, words = cost("mutant")
     return Result(words, added > ALLOWED_MS)
@@ -236,9 +234,8 @@ def probe(box: Box, setting: str, launcher: list[str]) -> list[bytes]:
     done = subprocess.run(["bash", "-c", line], env=box.env, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
     lines = done.stdout.replace(b"\0", b"\n").split(b"\n")
     # Of the status only what is handed on; bash's own _ names the launcher.
-    kept = [
-        line for line in lines if line.startswith((b"SigBlk", b"SigIgn", b"SigCgt", b"Umask")) or b":\t" not in line
-    ]
+    told = (b"SigBlk", b"SigIgn", b"SigCgt", b"Umask")
+    kept = [line for line in lines if line.startswith(told) or b":\t" not in line]
     return [line for line in kept if not line.startswith((b"PILOTFISH_SOCKET=", b"_="))] + [done.stderr]
 
 
@@ -258,7 +255,7 @@ def gone() -> Result:
     with a_box() as box:
         for manner in ("", "deaf", "", "deaf", ""):
             model = box.start("sleep", "60", STAND_IN=manner)
-            wait(lambda: (box.runtime / "sleep" / "address").exists(), 10)
+            wait((box.runtime / "sleep" / "address").exists, 10)
             model.kill()
             model.wait()
             took.append(wait(lambda: not box.ours() and not os.listdir(box.runtime), 5))
