@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import sys
 import time
 
 import pytest
 
-from tests.launch.box import SCRIPT, Box, read, until
+from tests.launch.box import HERE, SCRIPT, Box, read, until
 
 SLEEP = ("sleep", "60")
 
@@ -293,3 +294,19 @@ def test_strict_asks_first(box: Box) -> None:
     assert os.listdir(box.runtime) == []
     good = box.run("echo", "started", launcher=SCRIPT, options=("--strict", "--quiet", "--listen", "127.0.0.1:0"))
     assert (good.returncode, good.stdout) == (0, b"started\n")
+
+
+def test_without_pidfds_pid_and_start_time_do(box: Box) -> None:
+    """Before Linux 5.3: the guard looks at /proc, restarts what dies, and leaves after the model."""
+    code = (
+        "import os, sys\n"
+        "def refused(pid): raise OSError(38, 'not here')\n"
+        "os.pidfd_open = refused\n"
+        "from pilotfish_agent.launch.launcher import run\n"
+        f"sys.exit(run(sys.argv[1:], [sys.executable, {str(HERE / 'stand_in.py')!r}]))"
+    )
+    launcher = [sys.executable, "-c", code]
+    done = box.run("sh", "-c", "sleep 1.5; exit 3", launcher=launcher, options=("--quiet",), env={"STAND_IN": "crash"})
+    assert done.returncode == 3
+    until(lambda: not box.runtime.exists() or not os.listdir(box.runtime), "the guard to leave")
+    assert len(box.agents("sh")) > 1
