@@ -6,7 +6,7 @@ import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 
-from pilotfish import _batch, _calls, _find, _proxy, _table, wire
+from pilotfish import _find, wire
 from pilotfish._rows import Rows
 from pilotfish._schema import Schema, getter
 from pilotfish._sender import EXIT_SECONDS, Sender
@@ -14,6 +14,8 @@ from pilotfish._sender import EXIT_SECONDS, Sender
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeVar
+
+    from pilotfish._table import Table
 
     M = TypeVar("M")
     F = TypeVar("F", bound="Callable[..., Any]")
@@ -119,6 +121,8 @@ class Monitor:
         """
         if not self.active():
             return
+        from pilotfish import _batch, _table  # what is not used is not imported into the model
+
         try:
             table = None if features is None else _table.read(features, self.columns)
             _batch.send(_batch.Batch(table, predictions, latency, ids=ids), self._rows, self._sender)
@@ -131,6 +135,8 @@ class Monitor:
         Counted are outermost calls of the model and of ``predict``, ``predict_proba``, ``transform`` and their like
         (docs/sdk.md has the list). ``type()`` of the result is another one.
         """
+        from pilotfish import _proxy
+
         try:
             return _proxy.wrap(self, model)  # type: ignore[no-any-return]
         except Exception:  # noqa: BLE001 - a model that cannot be wrapped is served unobserved
@@ -142,6 +148,8 @@ class Monitor:
         Features are the first argument that is an array, data frame or mapping; the result is the prediction when it
         is a number, text, list of probabilities or array, or a mapping with such a ``prediction``.
         """
+        from pilotfish import _calls
+
         return _calls.watched(self, function)  # type: ignore[return-value]
 
     def active(self) -> bool:
@@ -150,7 +158,7 @@ class Monitor:
 
     def told(
         self,
-        table: _table.Table | None,
+        table: Table | None,
         result: Any,
         latency: float,
         *,
@@ -158,6 +166,8 @@ class Monitor:
         classes: Sequence[str] = (),
     ) -> None:
         """A call has returned: for `wrap` and `watch`."""
+        from pilotfish import _batch
+
         try:
             if isinstance(result, Mapping):
                 result = result.get("prediction", result.get("predictions"))
