@@ -7,9 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pilotfish_agent.drift.builder import ReferenceBuilder
 from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.watch import DriftWatch
-from pilotfish_agent.windows.ticks import TickRule, TickSplitter
+from pilotfish_agent.windows.ticks import RowSplitter, TickRule, TickSplitter
+from pilotfish_core.config import budget
+from pilotfish_core.nouns import ObservationBatch
 from tests.drift_watch.world import FAST, START, TICK, Runner, World, batch, give_tables, reference, watch
 
 
@@ -256,3 +259,72 @@ def test_replay_is_the_same_for_any_batch_size_and_as_live() -> None:
     assert kinds(entries) == ["x"]
     assert abs(entries[-1].ts - large[-1].ts) <= TICK
     assert live.clock.rows == made.clock.rows == 8000
+
+
+def many(n: int, rng: np.random.Generator, shift: float) -> dict[str, np.ndarray]:
+    return {f"f{i}": rng.normal(shift, 1.0, n) for i in range(20)}
+
+
+def test_many_small_shifts_are_the_models() -> None:
+    """Twenty streams that all move a little: `@model` crosses its line, names five, has no effect, and resolves."""
+    rng, builder = np.random.default_rng(61), ReferenceBuilder()
+    builder.add(batch(many(10_000, rng, 0.0)))
+    made = watch(FAST, builder.reference(created=START, independent=True))
+    entries, now = [], START
+    for tick in range(800):
+        made.add(batch(many(100, rng, 0.17 if 20 <= tick < 200 else 0.0)), now)
+        now += TICK
+        entries += made.advance(now)
+    own = [e for e in entries if e.feature == "@model" and e.kind in ("notice", "alarm")]
+    assert own
+    assert all(e.effect is None and e.evidence >= e.threshold for e in own)
+    assert own[0].threshold == pytest.approx(made.threshold - np.log(20))
+    assert own[0].explanation.startswith("@model: several streams changed, none of them over its own line: f")
+    assert own[0].explanation.split(", began")[0].count(", f") == 4
+    ended = [e for e in entries if e.feature == "@model" and e.kind == "resolved"]
+    assert len(ended) == len(own)
+    assert made.state == "stable"
+    model = next(r for r in made.results(now) if r.feature == "@model")
+    assert (model.verdict, model.effect) == ("stable", None)
+
+
+def test_a_log_without_times() -> None:
+    """Ticks of a fixed number of rows: the text counts rows and invents no time."""
+    world, made, splitter, entries = World(63), watch(), RowSplitter(100), []
+    for part in range(40):
+        rows = world.rows(250, shift=0.6 if part >= 20 else 0.0)
+        entries += made.run(batch(rows), splitter.split(250))
+    alarm = next(e for e in entries if e.kind == "alarm")
+    assert ", began " in alarm.explanation
+    assert " rows ago, evidence " in alarm.explanation
+    assert "1970" not in alarm.explanation
+    assert 5000 < alarm.row <= 5600
+    assert alarm.row % 100 == 0
+    assert made.clock.ticks == 100
+
+
+def test_false_alarms_stay_within_a_tight_budget() -> None:
+    """One alarm per 100 ticks allowed: in 1,500 ticks of stable data at most the 99 % Poisson limit of 15."""
+    run = Runner(watch(replace(FAST, false_alarms=budget("1 per 1000s"))), World(64))
+    crossings = [e for e in run.ticks(1500) if e.kind in ("alarm", "notice")]
+    assert len(crossings) <= 25
+    assert kinds(crossings) == []
+
+
+def test_the_score_is_mentioned() -> None:
+    """Beside a drifting feature the text says whether `@score` moved too."""
+    rng, builder = np.random.default_rng(62), ReferenceBuilder()
+
+    def rows(n: int, shift: float, sure: float) -> ObservationBatch:
+        p = rng.beta(sure, 2.0, n)
+        return batch({"x": rng.normal(shift, 1, n)}, probabilities=np.stack([p, 1 - p], 1).ravel(), n_classes=2)
+
+    builder.add(rows(5000, 0.0, 5.0))
+    for sure, words in ((5.0, "; @score has not moved"), (1.0, "; @score moved too")):
+        made, entries = watch(FAST, builder.reference(created=START, independent=True)), []
+        for tick in range(60):
+            shift = 0.35 if tick >= 20 else 0.0
+            made.add(rows(100, shift, sure if tick >= 20 else 5.0), START + TICK * tick)
+            entries += made.advance(START + TICK * (tick + 1))
+        text = next(e.explanation for e in entries if e.kind == "alarm" and e.feature == "x")
+        assert text.endswith(words)

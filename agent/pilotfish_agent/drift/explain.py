@@ -34,7 +34,7 @@ class Crossing:
         level: alarm or notice.
         what: `what_changed`, or the contributors of `@model`.
         effect: None for `@model`.
-        began: epoch seconds; rows: rows since then.
+        began: epoch seconds, None where rows have no times; rows: rows since then.
         evidence, threshold: nats.
         budget: as the operator wrote it.
         score_moved: whether `@score` moved as well; None where there is none or it is the stream itself.
@@ -45,7 +45,7 @@ class Crossing:
     level: str
     what: str
     effect: Effect | None
-    began: float
+    began: float | None
     rows: int
     evidence: float
     threshold: float
@@ -59,7 +59,8 @@ def sentence(c: Crossing) -> str:
     parts = [f"{shown(c.stream)}: {c.what}"]
     if c.effect is not None:
         parts.append(f"effect {c.effect.value:.2f} [{c.effect.lower:.2f}, {c.effect.upper:.2f}] at the {c.level}")
-    parts.append(f"began {moment(c.began)} ({c.rows:,} rows ago)")
+    ago = f"{c.rows:,} rows ago"
+    parts.append(f"began {ago}" if c.began is None else f"began {moment(c.began)} ({ago})")
     parts.append(f"evidence {c.evidence:.1f} of {c.threshold:.1f} nats (budget {c.budget})")
     text = ", ".join(parts)
     if c.score_moved is not None:

@@ -64,7 +64,9 @@ def pick(column: Column, mask: Mask | None) -> Column:
 def columns_of(batch: ObservationBatch, task: str, wanted: Container[str]) -> Columns:
     """Every stream's column of a batch, pseudo-features included, of the ``wanted`` features."""
     rows = batch.rows
-    columns = {name: sane(column, rows) for name, column in batch.features.items() if name in wanted}
+    columns = {
+        name: sane(column, rows) for name, column in batch.features.items() if name in wanted and name[:1] != "@"
+    }
     predicted = _sound_predictions(batch)
     if predicted is not None:
         columns.update(prediction_columns(predicted, task))

@@ -69,6 +69,7 @@ class Judge:
         self.model_threshold = self.threshold - math.log(len(tables))
         self.scores: Floats = np.full((2, len(tables)), -np.inf)
         self.latches: dict[tuple[int, int], Latch] = {}
+        self.timed = True  # whether ticks have real times: those of a log without times have not
         self.tick = Tick(0.0, 0.0, 0, 0)
 
     def step(self, counts: Ints, tick: Tick, held_back: str) -> list[Entry]:
@@ -205,7 +206,7 @@ class Judge:
                 LEVELS[level],
                 what,
                 found,
-                began,
+                began if self.timed else None,
                 since,
                 evidence,
                 threshold,
@@ -283,7 +284,7 @@ class Judge:
             self.engine.reset(g)
             self.scores[:, g] = -np.inf
         rows = self.history.rows - latch.crossed
-        since = f"{LEVELS[level]} of {explain.moment(latch.entry.ts)}"
+        since = LEVELS[level] + (f" of {explain.moment(latch.entry.ts)}" if self.timed else "")
         return self._opened(latch, evidence, f"back to the reference, {rows:,} rows after the {since}")
 
 

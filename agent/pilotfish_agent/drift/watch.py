@@ -140,6 +140,8 @@ class DriftWatch:
         if self.comparison is None:
             raise ValueError("run needs a reference")
         self._look(batch)
+        if self.comparison.judge is not None:
+            self.comparison.judge.timed = times is not None
         streams = self.comparison.streams
         columns = columns_of(batch, self._task, streams.index)
         ends = [*closes, (batch.rows, math.nan)]
