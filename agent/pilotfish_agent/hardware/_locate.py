@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 
 import psutil
 
@@ -21,11 +22,36 @@ def start_time(pid: int, proc: str = "/proc") -> int | None:
     return None if stat.ended else stat.start_time
 
 
-def listeners(port: int) -> list[int]:
-    """PIDs of the processes that listen on a TCP port; those of other users need CAP_SYS_PTRACE to be seen."""
-    found = psutil.net_connections("tcp")
-    pids = {c.pid for c in found if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port}
-    return sorted(pid for pid in pids if pid is not None)
+def listeners(port: int, proc: str = "/proc") -> list[int]:
+    """PIDs of all processes that hold a listening TCP socket of ``port``; those of other users need CAP_SYS_PTRACE.
+
+    Not psutil's `net_connections`: it names one process of a socket that several have (a forked server's workers).
+    """
+    sockets = {f"socket:[{inode}]" for name in ("tcp", "tcp6") for inode in _listening(f"{proc}/net/{name}", port)}
+    return [] if not sockets else sorted(pid for pid in psutil.pids() if sockets & set(_open_files(f"{proc}/{pid}/fd")))
+
+
+def _listening(table: str, port: int) -> Iterator[str]:
+    """Inodes of a /proc/net/tcp table: local address in field 1, state in 3 (0A: listening), inode in 9."""
+    try:
+        with open(table, encoding="ascii", errors="replace") as file:
+            rows = [line.split() for line in file][1:]
+    except OSError:
+        return
+    for row in rows:
+        if len(row) > 9 and row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port:
+            yield row[9]
+
+
+def _open_files(folder: str) -> Iterator[str]:
+    try:
+        for name in os.listdir(folder):
+            try:
+                yield os.readlink(f"{folder}/{name}")
+            except OSError:
+                continue  # closed meanwhile
+    except OSError:
+        return  # gone, or not ours to look into
 
 
 def common_root(pids: list[int]) -> int | None:
