@@ -149,9 +149,10 @@ def time_replay(days: int, limit: float) -> Result:
         del log
         run = pilotfish(home, "replay", str(path), "--reference", str(reference), "--json")
     right = run.report["rows"] == rows and found_both(run)
+    shifts = "both shifts found" if right else "NOT both shifts found"
     measured = (
-        f"{run.wall:.1f} s ({run.cpu:.1f} s CPU) for {rows:,} rows, {size / 1e9:.2f} GB, "
-        f"{run.report['ticks']:,} ticks; peak PSS {run.peak_mib:.0f} MiB; both shifts {'found' if right else 'NOT found'}"
+        f"{run.wall:.1f} s ({run.cpu:.1f} s CPU), {rows:,} rows, {size / 1e9:.2f} GB, "
+        f"{run.report['ticks']:,} ticks; peak PSS {run.peak_mib:.0f} MiB; {shifts}"
     )
     return Result(measured, run.wall <= limit and run.peak_mib <= MEMORY_MIB and right, versions("numpy"))
 

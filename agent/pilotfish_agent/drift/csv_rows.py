@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -31,10 +31,11 @@ from pilotfish_core.nouns import Column, ObservationBatch
 
 DEFAULT_TIME = "ts"
 # What Python reads as a number and a data file does not mean as one: post codes such as 0123, and 1_000.
-_CODES = re.compile(r"(?:^|\n)[+-]?0\d|_")
+_CODES = re.compile(r"\n[+-]?0\d")
 # Stands for a line that is too long: one cell, so that it never has the header's width (unless that is one cell).
 _TOO_LONG = "\0too long\n"
 Numbered = list[tuple[int, list[str]]]
+Refuse = Callable[[int, str, object, str], None]
 
 
 @dataclass(slots=True)
@@ -54,10 +55,11 @@ class CsvRows:
     names: dict[str, None] = field(default_factory=dict)
     _header: list[str] = field(default_factory=list)
     _time: str | None = None
+    _suspect: bool = False
 
     def read(self, file: BinaryIO) -> Iterator[Rows]:
         """Batches of the file; a bad row ends them, unless bad rows are skipped."""
-        reader = csv.reader(_texts(file), strict=True)
+        reader = csv.reader(self._texts(file), strict=True)
         try:
             header = next((cells for cells in reader if cells), None)
         except csv.Error as error:
@@ -74,6 +76,18 @@ class CsvRows:
                 held = []
         if held:
             yield from self._rows(held)
+
+    def _texts(self, file: BinaryIO) -> Iterator[str]:
+        """Decoded lines; bytes that are not UTF-8 become lone surrogates, which are then looked for cell by cell."""
+        for lines in blocks(file):
+            whole = b"".join([line for line in lines if line is not None])
+            try:
+                text = whole.decode("utf-8")
+                self._suspect = self._suspect or "\0" in text
+            except UnicodeDecodeError:
+                self._suspect = True
+            for line in lines:
+                yield _TOO_LONG if line is None else line.decode("utf-8", "surrogateescape")
 
     def _take_header(self, header: list[str]) -> None:
         name = self.bad.name
@@ -134,12 +148,8 @@ class CsvRows:
                 drop[i] = None
                 self.bad.add(numbered[i][0], column, got, expected)
 
-        for name, cells in columns.items():
-            joined = "".join(cells)
-            if "\0" in joined or _undecodable(joined):
-                for i, cell in enumerate(cells):
-                    if "\0" in cell or _undecodable(cell):
-                        refuse(i, name, cell, "text without NUL bytes" if "\0" in cell else "UTF-8")
+        if self._suspect:
+            _refuse_odd(columns, refuse)
         moments = None
         if self._time is not None:
             moments = times(columns[self._time])
@@ -152,7 +162,7 @@ class CsvRows:
         if made.batch.rows and not self.bad.stopped():
             yield made
 
-    def _feature(self, name: str, cells: tuple[str, ...], refuse: object) -> Column:
+    def _feature(self, name: str, cells: tuple[str, ...], refuse: Refuse) -> Column:
         if name in self.layout.numeric:
             return _must_be_numbers(name, cells, refuse)
         return _texts_of(cells) if name in self.layout.categorical else column_of(cells)
@@ -188,7 +198,8 @@ def column_of(cells: tuple[str, ...]) -> Column:
             x = np.array([float(c) if c not in MISSING_WORDS else np.nan for c in cells])
         except ValueError:
             return _texts_of(cells)
-    if _CODES.search("\n".join(cells)):
+    joined = "\n".join(("", *cells))
+    if "_" in joined or _CODES.search(joined):
         return _texts_of(cells)
     # Whole numbers beyond 2^53 would lose digits.
     if np.nanmax(np.abs(x), initial=0) >= EXACT and any(c.lstrip("+-").isdigit() and len(c) > 15 for c in cells):
@@ -202,11 +213,14 @@ def nearest(name: str, known: list[str]) -> str:
     return f"one of the columns, perhaps {close[0]!r}" if close else "one of " + ", ".join(known[:8])
 
 
-def _texts(file: BinaryIO) -> Iterator[str]:
-    """Decoded lines; bytes that are not UTF-8 become lone surrogates, which are looked for cell by cell."""
-    for lines in blocks(file):
-        for line in lines:
-            yield _TOO_LONG if line is None else line.decode("utf-8", "surrogateescape")
+def _refuse_odd(columns: dict[str, tuple[str, ...]], refuse: Refuse) -> None:
+    """Refuses rows with NUL bytes or bytes that are not UTF-8."""
+    for name, cells in columns.items():
+        for i, cell in enumerate(cells):
+            if "\0" in cell:
+                refuse(i, name, cell, "text without NUL bytes")
+            elif _undecodable(cell):
+                refuse(i, name, cell.encode("utf-8", "surrogateescape"), "UTF-8")
 
 
 def _undecodable(text: str) -> bool:
@@ -221,8 +235,7 @@ def _texts_of(cells: tuple[str, ...]) -> list[str | None]:
     return [None if c in MISSING_WORDS else c for c in cells]
 
 
-def _must_be_numbers(name: str, cells: tuple[str, ...], refuse: object) -> NDArray[np.float64]:
-    assert callable(refuse)
+def _must_be_numbers(name: str, cells: tuple[str, ...], refuse: Refuse) -> NDArray[np.float64]:
     out = np.fromiter(map(number, cells), np.float64, len(cells))
     for i in np.flatnonzero(np.isnan(out)).tolist():
         if cells[i] not in MISSING_WORDS and cells[i].strip().lower() != "nan":
