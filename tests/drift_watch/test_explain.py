@@ -134,7 +134,7 @@ def test_the_whole_sentence() -> None:
     """The golden text of an alarm."""
     crossing = Crossing(
         stream="amount",
-        level="alarm",
+        level=1,
         what="missing 1 % -> 5 %",
         effect=Effect(0.413, 0.302, 0.524),
         began=1_700_000_000.0,
@@ -154,7 +154,7 @@ def test_the_whole_sentence() -> None:
 def test_the_sentence_of_the_model_and_of_a_held_back_alarm() -> None:
     """`@model` has no effect; an alarm that is only info says why."""
     crossing = Crossing(
-        "@model", "alarm", "several: a, b", None, 0.0, 40, 12.0, 11.5, "2 per 1d", None, "the reference is provisional"
+        "@model", 1, "several: a, b", None, 0.0, 40, 12.0, 11.5, "2 per 1d", None, "the reference is provisional"
     )
     assert sentence(crossing) == (
         "@model: several: a, b, began 1970-01-01T00:00:00Z (40 rows ago), evidence 12.0 of 11.5 nats "

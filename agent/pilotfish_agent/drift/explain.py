@@ -22,6 +22,7 @@ from pilotfish_agent.drift.tables import StreamTables
 from pilotfish_agent.drift.tested import Floats
 
 NAME_LENGTH: Final = 80
+LEVELS: Final = ("notice", "alarm")
 _SPECIAL: Final = ("missing", "+inf", "-inf")
 
 
@@ -31,10 +32,10 @@ class Crossing:
 
     Attributes:
         stream: its name.
-        level: alarm or notice.
+        level: 0 notice, 1 alarm.
         what: `what_changed`, or the contributors of `@model`.
         effect: None for `@model`.
-        began: epoch seconds, None where rows have no times; rows: rows since then.
+        began: epoch seconds; rows: rows since then; timed: False for a log without times.
         evidence, threshold: nats.
         budget: as the operator wrote it.
         score_moved: whether `@score` moved as well; None where there is none or it is the stream itself.
@@ -42,25 +43,28 @@ class Crossing:
     """
 
     stream: str
-    level: str
+    level: int
     what: str
     effect: Effect | None
-    began: float | None
+    began: float
     rows: int
     evidence: float
     threshold: float
     budget: str
     score_moved: bool | None = None
     held_back: str = ""
+    timed: bool = True
 
 
 def sentence(c: Crossing) -> str:
     """The whole explanation."""
     parts = [f"{shown(c.stream)}: {c.what}"]
     if c.effect is not None:
-        parts.append(f"effect {c.effect.value:.2f} [{c.effect.lower:.2f}, {c.effect.upper:.2f}] at the {c.level}")
+        parts.append(
+            f"effect {c.effect.value:.2f} [{c.effect.lower:.2f}, {c.effect.upper:.2f}] at the {LEVELS[c.level]}"
+        )
     ago = f"{c.rows:,} rows ago"
-    parts.append(f"began {ago}" if c.began is None else f"began {moment(c.began)} ({ago})")
+    parts.append(f"began {moment(c.began)} ({ago})" if c.timed else f"began {ago}")
     parts.append(f"evidence {c.evidence:.1f} of {c.threshold:.1f} nats (budget {c.budget})")
     text = ", ".join(parts)
     if c.score_moved is not None:

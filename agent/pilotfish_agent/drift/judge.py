@@ -14,7 +14,6 @@ from pilotfish_agent.drift.detectors.shiryaev_roberts import Engine
 from pilotfish_agent.drift.effect import Effect, effect
 from pilotfish_agent.drift.latch import (
     ALARM,
-    LEVELS,
     NOTICE,
     Entry,
     History,
@@ -149,16 +148,9 @@ class Judge:
         found = self.effect(f)
         critical = level == ALARM and found is not None and found.lower >= self._terms.critical_effect
         what = explain.what_changed(stream, table, self.engine.best(f, level), self.engine.since(f))
+        severity = _severity(level, held_back, critical=critical)
         entry = self._entry(
-            stream.name,
-            level,
-            began,
-            since,
-            float(self.scores[level, f]),
-            found,
-            _severity(level, held_back, critical=critical),
-            what,
-            held_back if level == ALARM else "",
+            stream.name, level, what, (began, since), float(self.scores[level, f]), severity, found, held_back
         )
         rules = {f: rule(table, since, level)}
         self.latches[f, level] = Latch(
@@ -171,17 +163,10 @@ class Judge:
         begun = [self.history.at(self.engine.began(f, level)) for f in largest]
         began, since = max(begun, key=lambda pair: pair[1])
         names = ", ".join(explain.shown(self._streams.streams[f].name) for f in largest)
-        entry = self._entry(
-            MODEL,
-            level,
-            began,
-            since,
-            log_sum(self.scores[level][rest]) - math.log(len(self.tables)),
-            None,
-            _severity(level, held_back, critical=False),
-            f"several streams changed, none of them over its own line: {names}",
-            held_back if level == ALARM else "",
-        )
+        what = f"several streams changed, none of them over its own line: {names}"
+        evidence = log_sum(self.scores[level][rest]) - math.log(len(self.tables))
+        severity = _severity(level, held_back, critical=False)
+        entry = self._entry(MODEL, level, what, (began, since), evidence, severity, None, held_back)
         rules = {f: rule(self.tables[f], since, level) for f, (_, since) in zip(largest, begun, strict=True)}
         self.latches[WHOLE, level] = Latch(MODEL, level, entry, entry.severity, self.history.rows, rules)
         return entry
@@ -190,47 +175,34 @@ class Judge:
         self,
         name: str,
         level: int,
-        began: float,
-        since: int,
-        evidence: float,
-        found: Effect | None,
-        severity: Severity,
         what: str,
+        began: tuple[float, int],
+        evidence: float,
+        severity: Severity,
+        found: Effect | None,
         held_back: str,
     ) -> Entry:
         threshold = self.model_threshold if name == MODEL else self.threshold
+        held_back = held_back if level == ALARM else ""
+        crossing = explain.Crossing(name, level, what, found, *began, evidence, threshold, self._terms.budget)
+        crossing = replace(crossing, score_moved=self._score_moved(name), held_back=held_back, timed=self.timed)
         value, lower, upper = result_effect(found)
-        text = explain.sentence(
-            explain.Crossing(
-                name,
-                LEVELS[level],
-                what,
-                found,
-                began if self.timed else None,
-                since,
-                evidence,
-                threshold,
-                self._terms.budget,
-                self._score_moved(name),
-                held_back,
-            )
-        )
         return Entry(
             kind="alarm" if level == ALARM else "notice",
             level="alarm" if level == ALARM else "notice",
             model=self._terms.model,
             feature=name,
             ts=self.tick.closed,
-            began=began,
+            began=crossing.began,
             row=self.tick.row,
-            since_rows=since,
+            since_rows=crossing.rows,
             severity=severity,
             evidence=evidence,
             threshold=threshold,
             effect=value,
             effect_lower=lower,
             effect_upper=upper,
-            explanation=text,
+            explanation=explain.sentence(crossing),
         )
 
     def _score_moved(self, name: str) -> bool | None:
@@ -284,7 +256,7 @@ class Judge:
             self.engine.reset(g)
             self.scores[:, g] = -np.inf
         rows = self.history.rows - latch.crossed
-        since = LEVELS[level] + (f" of {explain.moment(latch.entry.ts)}" if self.timed else "")
+        since = explain.LEVELS[level] + (f" of {explain.moment(latch.entry.ts)}" if self.timed else "")
         return self._opened(latch, evidence, f"back to the reference, {rows:,} rows after the {since}")
 
 

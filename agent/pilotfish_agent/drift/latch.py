@@ -20,7 +20,6 @@ from pilotfish_core.nouns import Severity
 
 NOTICE: Final = 0
 ALARM: Final = 1
-LEVELS: Final = ("notice", "alarm")
 Kind = Literal["alarm", "notice", "rise", "resolved"]
 
 # A latched stream costs more than a calm one, so its rules are looked at in steps that move little: the decayed
