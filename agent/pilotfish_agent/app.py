@@ -79,7 +79,8 @@ def start(around: Surroundings) -> int:
     """Runs an agent to its end in this process."""
     handover, settings = around.handover, around.settings
     log = settings.section("log")
-    logs.set_up(handover.log_file, level=log.level, form=log.format)
+    usual = handover.log_file in {"", os.path.join(handover.state_dir, "agent.log")}  # not one that was asked for
+    lines = logs.set_up(handover.log_file, level=log.level, form=log.format, journal=usual)
     events = Events(around.clock)
     for problem in settings.problems:
         events.emit(CONFIG_BAD, error=problem.line())
@@ -93,7 +94,7 @@ def start(around: Surroundings) -> int:
     try:
         return asyncio.run(agent.run())
     finally:
-        logs.flush()
+        lines.flush()
 
 
 def _take_reference(around: Surroundings, events: Events) -> None:
@@ -126,9 +127,7 @@ class Agent:
         self._failures = 0
         handover, settings = around.handover, around.settings
         self._components = Components(None if around.heart.alone else os.getppid(), handover.restarts)
-        self._intake = Intake(
-            handover.intake, group=handover.options.get("intake-group"), clock=around.clock, events=events
-        )
+        self._intake = Intake(handover.intake, group=handover.options.get("intake-group"), events=events)
         self._pipeline = self._compose()
         exporter = Exporter(static_labels=settings.section("labels"), max_series=settings.section("limits").series)
         self._app = server.build_app(self._store.latest, exporter, not_ready=self._not_ready, events=events)

@@ -34,8 +34,7 @@ from pilotfish_core.clock import SystemClock
 from pilotfish_core.events import Events
 import structlog
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-clock = SystemClock()
-intake = Intake(sys.argv[1], clock=clock, events=Events(clock))
+intake = Intake(sys.argv[1], events=Events(SystemClock()))
 intake.start()
 print("ready", flush=True)
 rows, values, stop = 0, set(), False

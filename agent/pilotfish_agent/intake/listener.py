@@ -16,7 +16,6 @@ from collections.abc import Iterable
 
 from pilotfish import wire
 from pilotfish_agent.intake import columns
-from pilotfish_core.clock import Clock
 from pilotfish_core.errors import UnavailableError
 from pilotfish_core.events import Event, Events
 from pilotfish_core.metrics import Metric, Sample
@@ -55,18 +54,18 @@ class Intake:
     Args:
         path: of the socket to make; a stale one is replaced.
         group: name or number of the group that may send as well; None: this user only.
-        clock: for the events' times only.
         events: where bad frames are told.
+        max_bytes: of what waits for `drain`; the oldest datagrams go first.
 
     Attributes:
         listening: the socket is there and the thread drains it.
     """
 
-    def __init__(self, path: str, *, group: str | None = None, clock: Clock, events: Events) -> None:
+    def __init__(self, path: str, *, group: str | None = None, events: Events, max_bytes: int = MAX_BYTES) -> None:
         self.path = path
         self.listening = False
         self._group = group
-        self._clock = clock
+        self._max_bytes = max_bytes
         self._events = events
         self._lock = threading.Lock()
         self._frames: deque[bytes] = deque()
@@ -106,7 +105,9 @@ class Intake:
             pass  # somebody cleaned up before us
 
     def drain(self) -> list[ObservationBatch]:
-        """Everything received since the last call, one batch a schema; safe from any one thread at a time."""
+        """Everything sent since the last call, one batch a schema; safe from any one thread at a time."""
+        if self._socket is not None:
+            self._take_all(self._socket)
         with self._lock:
             waiting, self._frames, self._bytes = self._frames, deque(), 0
         frames = []
@@ -159,27 +160,29 @@ class Intake:
 
     def _take_all(self, connection: socket.socket) -> None:
         while True:
-            try:
-                data = connection.recv(wire.MAX_FRAME + 1)
-            except BlockingIOError:
-                return
-            if len(data) > wire.MAX_FRAME:
+            with self._lock:  # taken from the kernel and kept in one step: `drain` misses nothing in between
+                try:
+                    data = connection.recv(wire.MAX_FRAME + 1)
+                except BlockingIOError:
+                    return
+                fits = len(data) <= wire.MAX_FRAME
+                dropped = self._keep(data) if fits else 0
+            if not fits:
                 self._bad("frame_too_large", f"more than {wire.MAX_FRAME} bytes")
-            else:
-                self._keep(data)
+            if dropped:
+                self._events.emit(OVERFLOW, rows=dropped)
 
-    def _keep(self, data: bytes) -> None:
+    def _keep(self, data: bytes) -> int:
+        """Keeps a datagram; the rows of old ones that had to go. The lock is held."""
         rows = 0
-        with self._lock:
-            self._frames.append(data)
-            self._bytes += len(data) + FRAME_OVERHEAD
-            while self._bytes > MAX_BYTES:
-                old = self._frames.popleft()
-                self._bytes -= len(old) + FRAME_OVERHEAD
-                rows += wire.rows_of(old)
-            self._dropped["intake_buffer"] += rows
-        if rows:
-            self._events.emit(OVERFLOW, rows=rows)
+        self._frames.append(data)
+        self._bytes += len(data) + FRAME_OVERHEAD
+        while self._bytes > self._max_bytes:
+            old = self._frames.popleft()
+            self._bytes -= len(old) + FRAME_OVERHEAD
+            rows += wire.rows_of(old)
+        self._dropped["intake_buffer"] += rows
+        return rows
 
 
 def _bind(path: str, group: str | None) -> socket.socket:
