@@ -59,25 +59,19 @@ def holds(story: Story) -> bool:
 
 @bar("demo in this checkout, 60 s", "0 alarms before the shift, found <= 30 s, nothing left")
 def checkout() -> Result:
-    before = {p.pid for p in psutil.process_iter()}
-    story = play("frozen", 11, seconds=60, clean=28)
-    left = ours(before)
+    usual = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="pf-bar-", dir="/tmp") as folder:
+        tempfile.tempdir = folder
+        try:
+            story = play("frozen", 11, seconds=60, clean=28)
+        finally:
+            tempfile.tempdir = usual
+        left = [str(p.pid) for p in psutil.process_iter() if folder in _words(p)] + os.listdir(folder)
     return Result(
-        f"found {delay(story):.1f} s after the shift, {len(story.before)} alarms before, {len(left)} processes left",
+        f"found {delay(story):.1f} s after the shift, {len(story.before)} alarms before, {len(left)} things left",
         holds(story) and not left,
         versions("scikit-learn"),
     )
-
-
-def ours(before: set[int]) -> list[int]:
-    """New processes that are the demo's."""
-    left = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            words = " ".join((*process.cmdline(), process.name()))
-            if process.pid not in before and any(w in words for w in ("pilotfish", "pf-", "digits.server")):
-                left.append(process.pid)
-    return left
 
 
 @bar("make demo DEMO_SECONDS=150 from a fresh clone, empty HOME", "exit 0, found <= 30 s, 0 before", slow=True)
@@ -100,18 +94,19 @@ def fresh_clone() -> Result:
         took = time.monotonic() - began
         last = (done.stdout.splitlines() or [""])[-1]
         found = LAST_LINE.fullmatch(last)
-        left = [p.pid for p in psutil.process_iter() if folder in " ".join(_words(p))]
+        left = [p.pid for p in psutil.process_iter() if folder in _words(p)]
         return Result(
             f"exit {done.returncode} after {took:.0f} s: {last or done.stderr[-200:]}, {len(left)} processes left",
             done.returncode == 0 and found is not None and float(found[1]) <= FOUND_WITHIN and not left,
         )
 
 
-def _words(process: psutil.Process) -> list[str]:
+def _words(process: psutil.Process) -> str:
+    """Its command line and environment: every process of a demo has the demo's folder in one of them."""
     try:
-        return process.cmdline()
+        return " ".join((*process.cmdline(), *process.environ().values()))
     except psutil.Error:
-        return []
+        return ""
 
 
 def columns(images: Images, model: Any) -> dict[str, np.ndarray]:
