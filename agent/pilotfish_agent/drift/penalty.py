@@ -144,17 +144,6 @@ def _dot(values: Floats, weights: Floats) -> Floats:
     return shared
 
 
-def tail_probability(values: Floats, alpha: Floats, level: Floats) -> Floats:
-    """``P(sum_b p_b V_b > t)``, p ~ Dirichlet(alpha + 1 at the largest V); values (J, K), alpha (K,), level (J,)."""
-    centred = (values - level[:, None])[:, None, :]
-    scale = np.sqrt(np.square(centred).mean(-1))
-    with np.errstate(all="ignore"):
-        tails = _DirichletTails(centred / scale[..., None], alpha)
-        zero = np.zeros(scale.shape)
-        result, _ = tails.probability(tails.solve(zero, zero, tails.inside(zero), 1e-12))
-    return result[:, 0]
-
-
 def penalties(
     log_ratios: Floats,
     alpha: Floats,

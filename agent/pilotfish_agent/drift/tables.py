@@ -212,8 +212,9 @@ def load(
 ) -> list[StreamTables] | None:
     """The cached tables, or None where the file is absent, damaged, or made for something else."""
     try:
-        # A zip archive: every member carries a checksum, which reading verifies.
-        with np.load(path, allow_pickle=False) as archive:
+        # A zip archive: every member carries a checksum, which reading verifies. Opened here, because numpy leaves the
+        # file of a damaged archive open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             meta, numbers = json.loads(archive["meta"].tobytes()), archive["numbers"]
         if meta["format"] != FORMAT or meta["key"] != cache_key("", specs, budget_ticks, streams):
             return None

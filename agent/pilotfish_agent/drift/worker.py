@@ -14,12 +14,15 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from pilotfish_agent.drift import tables as table_file
 from pilotfish_agent.drift.tables import StreamTables, TableSpec
+
+if TYPE_CHECKING:  # the worker itself needs none of what comes with it
+    from pilotfish_agent.drift.phi import PhiRequest
 
 LIMIT_SECONDS: Final = 600.0
 """A thousand streams of 65 levels take about a minute of CPU; this is for a machine that is ten times busier."""
@@ -49,33 +52,39 @@ class Phis:
 
 
 class Job:
-    """One job: a process, or a result that was there already."""
+    """One job: a process, or a result that was there already. See `start_tables` and `start_phi`.
 
-    def __init__(self, done: Tables | None, order: Mapping[str, Any] | None, output: str) -> None:
-        self._done: Tables | Phis | None = done
+    Args:
+        order: what the worker is asked for, JSON.
+        cache: where tables stay; None: they go with the job.
+        done: the result, where it was there already.
+    """
+
+    def __init__(self, order: Mapping[str, Any], cache: str | None = None, *, done: Tables | None = None) -> None:
         self._order = order
-        self._output = output
+        self._done = done
         self._process: subprocess.Popen[bytes] | None = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._until = time.monotonic() + LIMIT_SECONDS
-        if order is not None:
-            self._spawn(order)
+        self._late = False
+        if done is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="pilotfish-job-")
+            self._output = cache or os.path.join(self._folder.name, "result")
+            self._errors = os.path.join(self._folder.name, "errors")
+            self._until = time.monotonic() + LIMIT_SECONDS
+            self._process = self._spawn()
 
-    def _spawn(self, order: Mapping[str, Any]) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="pilotfish-job-")
+    def _spawn(self) -> subprocess.Popen[bytes]:
         path = os.path.join(self._folder.name, "order.json")
         with open(path, "w", encoding="utf-8") as file:
-            json.dump(order, file)
-        self._output = self._output or os.path.join(self._folder.name, "result")
-        self._errors = open(os.path.join(self._folder.name, "errors"), "w+b")  # noqa: SIM115 - lives as long as the job
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-c", _START, path, self._output, *(p for p in sys.path if p)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._errors,
-            env={**os.environ, **_ONE_THREAD},
-            cwd="/",
-        )
+            json.dump(self._order, file)
+        with open(self._errors, "wb") as errors:
+            return subprocess.Popen(
+                [sys.executable, "-I", "-c", _START, path, self._output, *(p for p in sys.path if p)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env={**os.environ, **_ONE_THREAD},
+                cwd="/",
+            )
 
     @property
     def pid(self) -> int | None:
@@ -84,12 +93,13 @@ class Job:
 
     def poll(self) -> bool:
         """Whether it has ended; a job over its time is ended."""
-        if self._process is None:
+        if self._process is None or self._process.poll() is not None:
             return True
         if time.monotonic() > self._until:
+            self._late = True
             self._process.kill()
             self._process.wait()
-        return self._process.poll() is not None
+        return self._late
 
     def wait(self) -> None:
         """Until it has ended."""
@@ -100,23 +110,28 @@ class Job:
         """What it made; call once, after `poll` said True.
 
         Raises:
-            JobError: it failed.
+            JobError: it failed, or was ended.
         """
-        if self._process is None:
-            assert self._done is not None
+        if self._done is not None:
             return self._done
+        if self._process is None:
+            raise JobError("pf-worker was ended before it had a result")
         try:
-            return self._collect(self._process.returncode)
+            self._check(self._process.returncode)
+            return self._read()
         finally:
             self._close()
 
-    def _collect(self, code: int) -> Tables | Phis:
-        order = self._order
-        assert order is not None
+    def _check(self, code: int) -> None:
+        if self._late:
+            raise JobError(f"pf-worker took longer than {LIMIT_SECONDS:g} s; is the machine overloaded?")
         if code:
-            self._errors.seek(0)
-            last = self._errors.read()[-2000:].decode("utf-8", "replace").strip().rpartition("\n")[2]
+            with open(self._errors, encoding="utf-8", errors="replace") as file:
+                last = file.read().strip().rpartition("\n")[2][-2000:]
             raise JobError(f"pf-worker ended with {code}; {last or 'it said nothing'}")
+
+    def _read(self) -> Tables | Phis:
+        order = self._order
         if order["kind"] == "phi":
             with open(self._output, encoding="utf-8") as file:
                 return Phis(json.load(file))
@@ -134,28 +149,24 @@ class Job:
             self._close()
 
     def _close(self) -> None:
-        self._errors.close()
         self._process = None
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._folder.cleanup()
 
 
 def start_tables(specs: Sequence[TableSpec], budget_ticks: float, streams: int, cache: str | None) -> Job:
     """Tables of ``specs``: read from the file ``cache`` where it fits, else built by a worker, which writes it."""
     found = table_file.load(cache, specs, budget_ticks, streams) if cache else None
-    if found is not None:
-        return Job(Tables(found), None, "")
     order = {"kind": "tables", "budget_ticks": budget_ticks, "streams": streams, "specs": [_plain(s) for s in specs]}
-    return Job(None, order, cache or "")
+    return Job(order, cache, done=None if found is None else Tables(found))
 
 
-def start_phi(request: Any) -> Job:
-    """Phi of the streams of a `phi.PhiRequest`."""
+def start_phi(request: PhiRequest) -> Job:
+    """Phi of the streams whose sums were measured."""
     sums = {
         name: {"squares": one.sums.squares.tolist(), "differences": one.sums.differences.tolist()}
         for name, one in zip(request.names, request.sums, strict=True)
     }
-    return Job(None, {"kind": "phi", "sums": sums}, "")
+    return Job({"kind": "phi", "sums": sums})
 
 
 def _plain(spec: TableSpec) -> dict[str, Any]:
@@ -180,16 +191,20 @@ def main(order_path: str, output: str) -> int:
     with open(order_path, encoding="utf-8") as file:
         order = json.load(file)
     if order["kind"] == "phi":
-        from pilotfish_agent.drift.dependence import Sums
-
-        values = {n: Sums(np.array(s["squares"]), np.array(s["differences"])).value() for n, s in order["sums"].items()}
-        with open(output, "w", encoding="utf-8") as file:
-            json.dump(values, file)
-        return 0
-    specs = [_spec(s) for s in order["specs"]]
-    made = table_file.build(specs, order["budget_ticks"], order["streams"])
-    table_file.save(output, specs, order["budget_ticks"], made)
+        _make_phis(order["sums"], output)
+    else:
+        specs = [_spec(s) for s in order["specs"]]
+        made = table_file.build(specs, order["budget_ticks"], order["streams"])
+        table_file.save(output, specs, order["budget_ticks"], made)
     return 0
+
+
+def _make_phis(measured: Mapping[str, Any], output: str) -> None:
+    from pilotfish_agent.drift.dependence import Sums
+
+    sums = {name: Sums(np.array(s["squares"]), np.array(s["differences"])) for name, s in measured.items()}
+    with open(output, "w", encoding="utf-8") as file:
+        json.dump({name: one.value() for name, one in sums.items()}, file)
 
 
 def _give_way() -> None:

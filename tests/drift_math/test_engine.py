@@ -1,0 +1,165 @@
+"""What the engine keeps to, whatever the streams: grouping, merging, empty ticks, saturation, checkpoints."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pilotfish_agent.drift.detectors.shiryaev_roberts import Engine
+from tests.drift_math import golden
+from tests.drift_math.golden import close
+
+SEEDS = st.integers(0, 2**32 - 1)
+SHIFTS = st.sampled_from((0.0, 0.05, 0.5))
+NEAR = 1e-10
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, SHIFTS)
+def test_streams_together_equal_streams_alone(seed: int, shift: float) -> None:
+    """Streams of different kind, bins, alternatives and phi do not touch each other."""
+    tables = golden.assorted()
+    together, alone = Engine(tables), [Engine([table]) for table in tables]
+    for tick in golden.draw(tables, seed, 12, shift):
+        both = together.step(tick)
+        assert close(both, np.concatenate([one.step([c]) for one, c in zip(alone, tick, strict=True)], 1), NEAR)
+        for f, one in enumerate(alone):
+            assert close(together.since(f), one.since(0), 0)
+            assert together.since_tick(f) == one.since_tick(0)
+            for level in (0, 1):
+                assert together.began(f, level) == one.began(0, level)
+                assert together.best(f, level) == one.best(0, level)
+
+
+@settings(max_examples=15, deadline=None)
+@given(SEEDS, st.integers(2, 4))
+def test_counts_add(seed: int, senders: int) -> None:
+    """Counts of several senders, added, are the counts of one."""
+    tables = golden.assorted()
+    whole, parts = Engine(tables), Engine(tables)
+    rng = np.random.default_rng(seed)
+    for tick in golden.draw(tables, seed, 6):
+        split = [rng.multinomial(c, np.full(senders, 1 / senders)) for c in tick]
+        assert all((s.sum(1) == c).all() for s, c in zip(split, tick, strict=True))
+        merged = [sum(s[:, i] for i in range(senders)) for s in split]
+        assert close(parts.step([np.asarray(m) for m in merged]), whole.step(tick), 0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(SEEDS, st.integers(1, 5))
+def test_empty_ticks_change_nothing(seed: int, empty: int) -> None:
+    """A tick without rows leaves evidence and since-counts as they are."""
+    tables = golden.assorted()
+    engine, other = Engine(tables), Engine(tables)
+    nothing = [np.zeros(len(t.pi)) for t in tables]
+    scores = None
+    for tick in golden.draw(tables, seed, 6, 0.05):
+        scores = engine.step(tick)
+        assert close(other.step(tick), scores, 0)
+        for _ in range(empty):
+            assert close(other.step(nothing), scores, 1e-12)
+    for f in range(len(tables)):
+        assert close(engine.since(f), other.since(f), 0)
+        assert engine.best(f, 1) == other.best(f, 1)
+
+
+def test_evidence_saturates_quietly() -> None:
+    """Years of a huge shift, then back: finite scores, no warning, and the beginning is still known."""
+    tables = golden.assorted()
+    engine = Engine(tables)
+    shifted = golden.draw(tables, 1, 40, 5.0)
+    for tick in shifted * 3:
+        scores = engine.step([c * 1000 for c in tick])
+    assert np.isfinite(scores).all()
+    assert scores.max() < 700
+    assert engine.began(0, 1) <= 3
+    for tick in golden.draw(tables, 2, 5):
+        assert np.isfinite(engine.step(tick)).all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(SEEDS, SHIFTS, st.integers(0, 10))
+def test_restored_runs_on(seed: int, shift: float, stop: int) -> None:
+    """A second engine that starts from the state of the first gives the same scores ever after."""
+    tables = golden.assorted()
+    ticks = golden.draw(tables, seed, 12, shift)
+    engine, later = Engine(tables), Engine(tables)
+    for tick in ticks[:stop]:
+        engine.step(tick)
+    later.restore(engine.state())
+    for tick in ticks[stop:]:
+        assert close(later.step(tick), engine.step(tick), 0)
+    for f in range(len(tables)):
+        assert later.began(f, 0) == engine.began(f, 0)
+        assert later.since_tick(f) == engine.since_tick(f)
+        assert close(later.since(f), engine.since(f), 0)
+
+
+def test_a_state_is_a_copy() -> None:
+    """What a checkpoint holds does not move on with the engine."""
+    tables = golden.assorted()
+    engine = Engine(tables)
+    first, *rest = golden.draw(tables, 3, 5)
+    engine.step(first)
+    state = engine.state()
+    before = {name: np.array(value) for name, value in state.items()}
+    for tick in rest:
+        engine.step(tick)
+    assert all((state[name] == before[name]).all() for name in before)
+
+
+@pytest.mark.parametrize("wrong", [{}, {"evidence": np.zeros(3)}])
+def test_a_foreign_state_is_refused(wrong: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]) -> None:
+    """A state of another engine raises and changes nothing."""
+    engine = Engine([golden.numeric()])
+    tick = [golden.ticks()[0]]
+    engine.step(tick)
+    mine = engine.state()
+    with pytest.raises(ValueError, match="another engine"):
+        engine.restore(Engine([golden.categorical()]).state() if not wrong else {**mine, **wrong})
+    assert all((engine.state()[name] == mine[name]).all() for name in mine)
+
+
+def test_reset_of_one_stream_leaves_the_others() -> None:
+    """Evidence of one stream starts anew."""
+    tables = golden.assorted()
+    engine, other, fresh = Engine(tables), Engine(tables), Engine([tables[2]])
+    ticks = golden.draw(tables, 4, 8, 0.05)
+    for tick in ticks[:5]:
+        engine.step(tick)
+        other.step(tick)
+    engine.reset(2)
+    for tick in ticks[5:]:
+        found, kept = engine.step(tick), other.step(tick)
+        assert close(found[:, 2], fresh.step([tick[2]])[:, 0], NEAR)
+        assert close(np.delete(found, 2, 1), np.delete(kept, 2, 1), 0)
+    engine.reset()
+    alike = Engine(tables)
+    assert close(engine.step(ticks[0]), alike.step(ticks[0]), 0)
+
+
+def test_a_shift_is_found_and_dated() -> None:
+    """Ten shifted ticks after twenty clean ones: evidence over the line, begun at the shift, counts since then."""
+    table = golden.numeric()
+    rng = np.random.default_rng(5)
+    tilted = table.pi * np.exp(0.8 * table.scores[0])
+    engine = Engine([table])
+    for t in range(30):
+        counts = rng.multinomial(100, table.pi if t < 20 else tilted / tilted.sum())
+        scores = engine.step([counts])
+    assert (scores[:, 0] > table.log_threshold).all()
+    assert abs(engine.began(0, 1) - 20) <= 1
+    assert abs(engine.since_tick(0) - 20) <= 1
+    assert engine.best(0, 1).startswith(("loc+", "locscale+"))
+    assert engine.since(0).sum() == pytest.approx(1000, abs=101)
+
+
+def test_clean_rows_stay_under_the_line() -> None:
+    """A thousand clean ticks at a budget of one alarm in 43,200 ticks over 100 streams."""
+    table = golden.numeric()
+    rng = np.random.default_rng(6)
+    engine = Engine([table])
+    highest = max(engine.step([rng.multinomial(100, table.pi)])[0, 0] for _ in range(1000))
+    assert highest < table.log_threshold
