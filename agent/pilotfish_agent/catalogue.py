@@ -2,30 +2,82 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
-from collections.abc import Iterator, Mapping
+import os
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
+from types import ModuleType
 from typing import Any
 
 from pilotfish_agent import settings
+from pilotfish_core import registry
 from pilotfish_core.config import Budget, FreeSection, Option, options
+from pilotfish_core.metrics import Metric
 
-_OWNERS = ("pilotfish_agent.drift.builder", "pilotfish_agent.drift.watch")
-"""Modules with a ``SECTION`` and a ``Config`` of their own."""
+PACKAGES = ("pilotfish_core", "pilotfish_agent", "pilotfish_exporters", "pilotfish_alerts")
+PARTS = ("pilotfish_agent.hardware", "pilotfish_agent.drift.detectors", "pilotfish_exporters")
+"""Folders in which third parties have parts of their own, by entry points."""
 
 
-def sections() -> dict[str, type | FreeSection]:
-    """Section name -> its Config dataclass or free section, in the order of the example file."""
+@functools.cache  # 30 ms of reading folders, whose content does not change under us
+def sections() -> Mapping[str, type | FreeSection]:
+    """Section name -> its Config dataclass or free section, in the order of the example file.
+
+    A part's section is found by the ``SECTION`` in its file; nobody keeps a list.
+    """
     found = dict(settings.SECTIONS)
-    for owner in _OWNERS:
-        if importlib.util.find_spec(owner) is None:
-            continue
-        module = importlib.import_module(owner)
+    for module in _declaring("SECTION"):
         if module.SECTION in found:
-            raise ValueError(f"section {module.SECTION!r} is declared twice, again in {owner}")
+            raise ValueError(f"section {module.SECTION!r} is declared twice, again in {module.__name__}")
         found[module.SECTION] = module.Config
     return found
+
+
+def metrics() -> tuple[Metric, ...]:
+    """Every metric that any part declares, by name."""
+    return merged(_declaring("METRICS"))
+
+
+def merged(modules: Iterable[ModuleType]) -> tuple[Metric, ...]:
+    """The metrics of modules, by name. A re-export is the same declaration and counts once.
+
+    Raises:
+        ValueError: two parts declare one name differently.
+    """
+    found: dict[str, Metric] = {}
+    for module in modules:
+        for metric in module.METRICS:
+            if found.setdefault(metric.name, metric) != metric:
+                raise ValueError(f"metric {metric.name} is declared twice, differently, again in {module.__name__}")
+    return tuple(found[name] for name in sorted(found))
+
+
+def _declaring(word: str) -> Iterator[ModuleType]:
+    """Our modules that assign ``word`` at their top, and third parties' parts that have it; no other is imported."""
+    for package in PACKAGES:
+        for name, path in _files(package):
+            with open(path, encoding="utf-8") as file:
+                source = file.read()
+            if f"\n{word}:" in source or f"\n{word} =" in source:
+                yield importlib.import_module(name)
+    for folder in PARTS:
+        for _, module in registry.parts(folder, registry.foreign(folder)):
+            if hasattr(module, word):
+                yield module
+
+
+def _files(package: str) -> Iterator[tuple[str, str]]:
+    """(dotted name, path) of every module below a package."""
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for info in pkgutil.iter_modules([folder], f"{package}."):
+            if info.ispkg:
+                yield from _files(info.name)
+            else:
+                yield info.name, os.path.join(folder, info.name.rpartition(".")[2] + ".py")
 
 
 def words(value: Any, option: Option | None = None) -> str:

@@ -174,7 +174,8 @@ class _Builder:
         if self._nodes > MAX_NODES:
             raise self._error(event, f"more than {MAX_NODES} values", "a configuration, not a data file")
         if event.tag is not None or event.anchor is not None:
-            what = f"tag {event.tag}" if event.tag is not None else f"anchor &{event.anchor}"
+            tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
+            what = f"tag {tag}" if event.tag is not None else f"anchor &{event.anchor}"
             raise self._error(event, what, "plain values", "tags and anchors are not supported")
         if isinstance(event, yaml.ScalarEvent) and any("\ud800" <= c <= "\udfff" for c in event.value):
             raise self._error(event, "half a surrogate pair", "Unicode text")

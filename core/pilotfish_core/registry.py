@@ -28,6 +28,11 @@ def names(package: str) -> tuple[str, ...]:
     return tuple(sorted(own | {e.name for e in entry_points(group=package)}))
 
 
+def foreign(package: str) -> tuple[str, ...]:
+    """Names of the parts that third parties add to ``package``, sorted."""
+    return tuple(sorted({e.name for e in entry_points(group=package)}))
+
+
 def load(package: str, name: str) -> ModuleType:
     """Imports the part ``name`` of ``package``.
 
