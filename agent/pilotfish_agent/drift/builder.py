@@ -64,7 +64,7 @@ def _types(value: Any) -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Section `features`."""
+    """Features: which columns are watched, and as what."""
 
     ignore: tuple[str, ...] = option((), _names, "Columns that are not watched.", "[request_id]")
     types: tuple[tuple[str, str], ...] = option(
