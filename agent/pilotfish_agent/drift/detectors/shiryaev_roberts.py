@@ -112,7 +112,7 @@ class Engine:
         self._since_tick = np.zeros(len(tables), np.int64)
         self._tick = 0
 
-    def step(self, counts: Sequence[Floats | Ints] | Floats) -> Floats:
+    def step(self, counts: Sequence[Floats | Ints] | Floats | Ints) -> Floats:
         """One tick: counts (K_f,) of every stream, or (F, K) -> log scores (2, F), nats. Empty streams keep theirs."""
         now = _pad(counts, self._ratios.shape[1])
         raw_rows = now.sum(1)
@@ -230,7 +230,7 @@ def _folded(groups: Ints, values: Floats) -> Floats:
     return np.bincount(groups, values).astype(np.float64)
 
 
-def _pad(rows: Sequence[Any] | Floats, width: int) -> Floats:
+def _pad(rows: Sequence[Any] | Floats | Ints, width: int) -> Floats:
     out = np.zeros((len(rows), width))
     for f, row in enumerate(rows):
         out[f, : len(row)] = row
