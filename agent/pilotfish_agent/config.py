@@ -37,6 +37,7 @@ class Settings:
         path: the file that was read, None when there is none.
         sections: section name -> its Config, or a mapping of text to text for a free section.
         origins: ``section.key`` -> where its value comes from (``FILE:LINE``, a variable, a flag); no entry: default.
+        given: ``section.key`` -> the value in force as it was written; no entry: default.
         problems: everything wrong, in the order file, environment, flags.
         warnings: one line each.
     """
@@ -44,6 +45,7 @@ class Settings:
     path: str | None
     sections: Mapping[str, Any]
     origins: Mapping[str, str]
+    given: Mapping[str, Any]
     problems: tuple[ConfigError, ...]
     warnings: tuple[str, ...]
 
@@ -64,7 +66,7 @@ def load(
     flags: Mapping[str, str],
     *,
     sections: Mapping[str, Section] | None = None,
-    default_path: str = DEFAULT_PATH,
+    default_path: str | None = None,
 ) -> Settings:
     """Reads everything.
 
@@ -73,7 +75,8 @@ def load(
         environ: the environment's variables.
         flags: ``section.key`` -> text, of the command line.
         sections: the known ones; those of the catalogue when None.
-        default_path: read when neither ``path`` nor ``PILOTFISH_CONFIG`` name a file; may be missing.
+        default_path: read when neither ``path`` nor ``PILOTFISH_CONFIG`` name a file; may be missing; `DEFAULT_PATH`
+            when None.
 
     Returns:
         Settings, whatever the input: errors are in ``problems``.
@@ -83,7 +86,7 @@ def load(
 
         sections = catalogue.sections()
     name, asked = resolve(path, environ)
-    name = name if asked else default_path
+    name = name if asked or default_path is None else default_path
     found = _Found(sections)
     data = _read(name, asked, found)
     if data is not None:
@@ -95,6 +98,7 @@ def load(
         path=name if data is not None else None,
         sections={s: found.build(s) for s in sections},
         origins=found.origins,
+        given=found.given,
         problems=tuple(found.problems),
         warnings=tuple(found.warnings),
     )
@@ -172,6 +176,7 @@ class _Found:
         self.options = {n: {} if isinstance(s, FreeSection) else options(s) for n, s in sections.items()}
         self.values: dict[str, dict[str, Any]] = {name: {} for name in sections}
         self.origins: dict[str, str] = {}
+        self.given: dict[str, Any] = {}
         self.problems: list[ConfigError] = []
         self.warnings: list[str] = []
 
@@ -201,6 +206,7 @@ class _Found:
             text = _secret_file(value) if name != key else value
             self.values[section][name] = option.parse(text)
             self.origins[f"{section}.{name}"] = origin
+            self.given[f"{section}.{name}"] = _SECRET if option.secret else value
         except ValueError as error:
             got = _SECRET if option.secret and name == key else "nothing" if value is None else value
             self.problems.append(ConfigError(what, got=got, expected=str(error)))
@@ -212,6 +218,7 @@ class _Found:
             wrong = "nothing" if value is None else value
             self.values[section][name] = free.parse_value(value)
             self.origins[f"{section}.{name}"] = origin
+            self.given[f"{section}.{name}"] = value
         except ValueError as error:
             self.problems.append(ConfigError(what, got=wrong, expected=str(error)))
 
@@ -235,7 +242,8 @@ class _Found:
             place = self.origins.get(keys[-1], "") if keys else ""
             self.problems.append(ConfigError(f"{place}: section {section}", got=values, expected=str(error)))
             for key in keys:
-                self.origins.pop(key, None)
+                self.origins.pop(key)
+                self.given.pop(key)
             return kind()
 
     def _option(self, section: str, key: str) -> tuple[str, Option] | None:

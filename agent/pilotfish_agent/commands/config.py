@@ -63,7 +63,9 @@ def rows(settings: config.Settings) -> Iterator[tuple[str, str, str]]:
             continue
         for key, option in options(section).items():
             dotted = f"{name}.{key}"
-            yield dotted, catalogue.words(getattr(value, key), option), settings.origins.get(dotted, "default")
+            given = dotted in settings.given
+            text = catalogue.words(settings.given[dotted]) if given else catalogue.words(getattr(value, key), option)
+            yield dotted, text, settings.origins.get(dotted, "default")
 
 
 def _table(settings: config.Settings) -> str:
