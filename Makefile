@@ -24,7 +24,7 @@ check: $(VENV)/.wheel
 	$(VENV)/bin/ruff check --quiet .
 	$(VENV)/bin/ruff format --quiet --check .
 	$(VENV)/bin/mypy --no-error-summary
-	$(VENV)/bin/lint-imports --no-timing --no-cache
+	$(VENV)/bin/lint-imports --no-logo --no-cache
 
 wheel: $(VENV)/.wheel
 
