@@ -98,7 +98,7 @@ def _proxy_type(of: type) -> type:
         space["__module__"] = property(lambda self: _bare(self).__module__)
     if getattr(of, "__hash__", None) is None:
         space["__hash__"] = None
-    if hasattr(of, "__call__"):  # noqa: B004 - of the type, which `callable` does not look at
+    if any("__call__" in vars(base) for base in of.__mro__):  # `callable` of a type speaks of making instances
         space["__call__"] = _call
     for name in {n for base in of.__mro__ for n in vars(base) if n[:2] == "__" == n[-2:]} - _OURS:
         if callable(getattr(of, name, None)):

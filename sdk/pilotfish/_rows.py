@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 
 from pilotfish import wire
-from pilotfish._schema import Key, Schema, kind_of, plain, widened
+from pilotfish._schema import NAN, Key, Schema, float_of, kind_of, plain, widened
 from pilotfish._sender import Sender
 
 TYPE_CHECKING = False
@@ -49,11 +49,12 @@ class Rows:
         Raises:
             Exception: of any kind for a row that cannot be sent; the caller counts it.
         """
-        names = tuple(features) if len(features) <= MAX_FEATURES else ()
-        sent = self._shapes.get(names)
-        if sent is None:
-            sent = self._shape(names)
-        chosen = features.values() if sent is names else [features.get(name) for name in sent]
+        if len(features) > MAX_FEATURES:
+            features = {}
+        names = tuple(features)
+        sent = self._shapes.get(names) or self._shape(names)
+        chosen = features.values() if sent == names else [features.get(name) for name in sent]
+        latency = _seconds(latency)
         scores = probabilities(prediction)
         head: Key
         if prediction is not None and scores is None and _single(prediction):
@@ -148,6 +149,14 @@ class Rows:
 
 
 _HEAD = ((wire.PREDICTION, ""), (wire.LATENCY, ""))
+
+
+def _seconds(latency: Any) -> float:
+    """A latency; what is no number was not measured."""
+    try:
+        return float_of(latency)
+    except (TypeError, ValueError, OverflowError):
+        return NAN
 
 
 def _single(value: Any) -> bool:

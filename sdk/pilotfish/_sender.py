@@ -178,9 +178,13 @@ class Sender:
                 self._blocked = bool(self._pending)
             if idle:
                 self.parked = True
-                if not any(schema.rows for schema in self.schemas):  # a row that came in between saw parked too late
+                # whoever comes from here on sees `parked` and wakes us; whoever came before is seen here
+                if not self._wanted():
                     self._wake.wait()
                 self.parked = False
+
+    def _wanted(self) -> bool:
+        return self.closed or any(schema.rows for schema in self.schemas)
 
     def _wait(self, seconds: float) -> None:
         connection = self._socket
