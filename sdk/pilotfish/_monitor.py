@@ -47,6 +47,7 @@ class Monitor:
         path = os.environ.get("PILOTFISH_SOCKET") if socket is None else socket
         find = _fixed(path) if path else _found
         self._feature_names = None if feature_names is None else tuple(map(str, feature_names))
+        self._numbered: tuple[str, ...] = ()
         self._sender = Sender(_label(name), _label(version), find, waits=bool(path))
         self._rows = Rows(self._sender)
         # the row before: its schema, its number of features, and how to get them in the schema's order
@@ -205,8 +206,12 @@ class Monitor:
 
     def columns(self, count: int) -> tuple[str, ...]:
         """Names of the columns of an array without names."""
-        names = self._feature_names
-        return names if names is not None and len(names) == count else tuple(f"f{i}" for i in range(count))
+        if self._feature_names is not None and len(self._feature_names) == count:
+            return self._feature_names
+        numbered = self._numbered  # of the last width; other threads may have others
+        if len(numbered) != count:
+            numbered = self._numbered = tuple(f"f{i}" for i in range(count))
+        return numbered
 
     def flush(self, timeout: float = 1.0) -> bool:
         """Hands everything to the agent's socket; False when some of it still waits after ``timeout`` seconds."""

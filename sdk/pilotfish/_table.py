@@ -84,7 +84,9 @@ def _columns(data: Any, name: Callable[[int], tuple[str, ...]], *, row: bool) ->
         width = data.shape[1]
         if width > MAX_FEATURES:
             raise TypeError(f"{width} columns")
-        yield from zip(name(width), (data[:, j] for j in range(width)), strict=True)
+        few = 0 < len(data) < SMALL and hasattr(data, "tolist")  # one call for all cells, not one a column
+        columns = zip(*data.tolist(), strict=True) if few else (data[:, j] for j in range(width))
+        yield from zip(name(width), columns, strict=True)
     elif getattr(data, "ndim", None) == 1:
         listed = data.tolist()
         yield from zip(name(len(listed)), ([v] for v in listed), strict=True) if row else [(name(1)[0], data)]
@@ -132,6 +134,8 @@ def _host(data: Any) -> Any:
 
 def values(column: Any) -> list[Any]:
     """A column as Python values."""
+    if isinstance(column, (list, tuple)):
+        return list(column)
     for method in ("tolist", "to_list", "to_pylist"):
         if hasattr(column, method):
             listed: list[Any] = getattr(column, method)()
