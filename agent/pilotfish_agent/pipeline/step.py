@@ -128,6 +128,7 @@ class Pipeline:
         self._models: dict[str, WatchedModel] = {}
         self._next_sample = self._next_save = clock.monotonic()
         self._version = version("pilotfish")
+        self._finished = False
         if identity.reference is not None and identity.reference_model is not None:
             self._model(identity.reference_model)
 
@@ -145,8 +146,9 @@ class Pipeline:
             self._next_save = monotonic + SAVE_SECONDS
             self.save()
         if monotonic >= self._next_sample:
+            following = self._next_sample + self._interval
             # After a pause (SIGSTOP, a starved machine) one sample, not one for each that was missed.
-            self._next_sample = max(self._next_sample + self._interval, monotonic)
+            self._next_sample = following if following > monotonic else monotonic + self._interval
             self._publish(now)
 
     def save(self) -> None:
@@ -155,7 +157,10 @@ class Pipeline:
             model.save()
 
     def finish(self) -> None:
-        """The end: what has arrived is counted, everything is saved, no job is left."""
+        """The end: what has arrived is counted, everything saved, no job left. A second call does nothing."""
+        if self._finished:
+            return
+        self._finished = True
         self._next_sample = self._next_save = self._clock.monotonic()
         self.step()
         self.save()
