@@ -52,6 +52,11 @@ def read(data: Any, name: Callable[[int], tuple[str, ...]], *, row: bool = False
     Raises:
         TypeError: for what is none of these, or has more than `MAX_FEATURES` columns.
     """
+    data = _host(data)
+    if getattr(data, "ndim", 0) == 2 and hasattr(data, "tolist") and 0 < len(data) < SMALL:
+        width = data.shape[1]  # the usual call of a server: one look for all cells, not one a column
+        if 0 < width <= MAX_FEATURES:
+            return Table(name(width), list(zip(*data.tolist(), strict=True)), len(data))
     found = list(_columns(data, name, row=row))
     if not found or len(found) > MAX_FEATURES:
         raise TypeError(f"{len(found)} columns")
@@ -74,7 +79,6 @@ def read(data: Any, name: Callable[[int], tuple[str, ...]], *, row: bool = False
 
 
 def _columns(data: Any, name: Callable[[int], tuple[str, ...]], *, row: bool) -> Iterator[tuple[str, Any]]:
-    data = _host(data)
     if hasattr(data, "iter_columns"):  # polars
         yield from ((str(c.name), c) for c in data.iter_columns())
     elif isinstance(data, Mapping) or (hasattr(data, "items") and hasattr(data, "columns")):  # columns, pandas
@@ -84,9 +88,7 @@ def _columns(data: Any, name: Callable[[int], tuple[str, ...]], *, row: bool) ->
         width = data.shape[1]
         if width > MAX_FEATURES:
             raise TypeError(f"{width} columns")
-        few = 0 < len(data) < SMALL and hasattr(data, "tolist")  # one call for all cells, not one a column
-        columns = zip(*data.tolist(), strict=True) if few else (data[:, j] for j in range(width))
-        yield from zip(name(width), columns, strict=True)
+        yield from zip(name(width), (data[:, j] for j in range(width)), strict=True)
     elif getattr(data, "ndim", None) == 1:
         listed = data.tolist()
         yield from zip(name(len(listed)), ([v] for v in listed), strict=True) if row else [(name(1)[0], data)]
