@@ -156,7 +156,8 @@ def size(value: Any) -> int:
     match = _SIZE.match(str(value).strip()) if not isinstance(value, bool) else None
     if match is None:
         raise ValueError("a size such as 160MiB, 1GB or 1048576")
-    return round(float(match[1]) * _FACTORS[match[2] or ""])
+    amount = float(match[1]) if "." in match[1] else int(match[1])
+    return round(amount * _FACTORS[match[2] or ""])
 
 
 def budget(value: Any) -> Budget:
