@@ -15,6 +15,7 @@ from typing import Any
 from pilotfish_agent import settings
 from pilotfish_core import registry
 from pilotfish_core.config import Budget, FreeSection, Option, options
+from pilotfish_core.events import Event
 from pilotfish_core.metrics import Metric
 
 PACKAGES = ("pilotfish_core", "pilotfish_agent", "pilotfish_exporters", "pilotfish_alerts")
@@ -52,6 +53,20 @@ def merged(modules: Iterable[ModuleType]) -> tuple[Metric, ...]:
         for metric in module.METRICS:
             if found.setdefault(metric.name, metric) != metric:
                 raise ValueError(f"metric {metric.name} is declared twice, differently, again in {module.__name__}")
+    return tuple(found[name] for name in sorted(found))
+
+
+def events() -> tuple[Event, ...]:
+    """Every internal event that any part declares, by name; a name stands for one thing.
+
+    Raises:
+        ValueError: two parts declare one name differently.
+    """
+    found: dict[str, Event] = {}
+    for module in _declaring("EVENTS"):
+        for event in module.EVENTS:
+            if found.setdefault(event.name, event) != event:
+                raise ValueError(f"event {event.name} is declared twice, differently, again in {module.__name__}")
     return tuple(found[name] for name in sorted(found))
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bars import Result, bar, versions
-from pilotfish_agent.commands.list import metrics
+from pilotfish_agent.catalogue import metrics
 from pilotfish_alerts import generate
 from pilotfish_core.metrics import Distribution, Metric, Sample
 from pilotfish_core.nouns import Snapshot

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import importlib.util
 import json
-import pkgutil
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
+from pilotfish_agent import catalogue
 from pilotfish_alerts import generate
 from pilotfish_core import registry
-from pilotfish_core.metrics import Metric
 
 HELP = "list the parts of this installation and the metrics they export"
 
@@ -24,8 +21,6 @@ FOLDERS = {
     "alert": generate.PACKAGE,
 }
 """Kind of part -> the folder that is its registry."""
-
-_DECLARING = ("pilotfish_core", "pilotfish_exporters", "pilotfish_agent")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,35 +43,6 @@ def parts() -> Iterator[tuple[str, str, str]]:
             yield kind, name, (module.__doc__ or "").strip().split("\n")[0]
 
 
-def metrics() -> tuple[Metric, ...]:
-    """Every declared metric, by name. A metric that two files declare is taken once."""
-    found: dict[str, Metric] = {}
-    for package in _DECLARING:
-        for module in _modules(package):
-            for metric in getattr(importlib.import_module(module), "METRICS", ()):
-                found.setdefault(metric.name, metric)
-    return tuple(found[name] for name in sorted(found))
-
-
-def _modules(package: str) -> Iterator[str]:
-    """Dotted names of the modules of a package that declare metrics: nothing else is imported for a list."""
-    spec = importlib.util.find_spec(package)
-    assert spec is not None
-    folders = spec.submodule_search_locations or ()
-    for info in pkgutil.iter_modules(folders, package + "."):
-        if info.ispkg:
-            yield from _modules(info.name)
-        elif any("\nMETRICS" in _source(Path(f, info.name.rpartition(".")[2] + ".py")) for f in folders):
-            yield info.name
-
-
-def _source(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError:
-        return ""
-
-
 def _text() -> str:
     lines = []
     listed = list(parts())
@@ -85,7 +51,7 @@ def _text() -> str:
         of_kind = [(n, w) for k, n, w in listed if k == kind]
         lines += [f"{kind}s", *(f"  {n:<{wide}}  {w}" for n, w in of_kind), ""]
     lines.append("metrics")
-    for metric in metrics():
+    for metric in catalogue.metrics():
         labels = "{" + ",".join(metric.labels) + "}" if metric.labels else ""
         lines.append(f"  {metric.kind:<9}  {metric.name}{labels}")
     return "\n".join(lines) + "\n"
@@ -93,5 +59,5 @@ def _text() -> str:
 
 def _json() -> str:
     named = [{"kind": k, "name": n, "about": w} for k, n, w in parts()]
-    exported = [{"name": m.name, "kind": m.kind, "labels": list(m.labels), "help": m.help} for m in metrics()]
+    exported = [{"name": m.name, "kind": m.kind, "labels": list(m.labels), "help": m.help} for m in catalogue.metrics()]
     return json.dumps({"parts": named, "metrics": exported}, indent=2) + "\n"
