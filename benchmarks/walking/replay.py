@@ -85,7 +85,7 @@ def folder() -> Iterator[Path]:
 
 @dataclass(slots=True)
 class Peak:
-    """The largest PSS of a process, read each .2 s until it ends."""
+    """The largest PSS of a process with its children, read each .2 s until it ends."""
 
     pid: int
     mib: float = 0.0
@@ -93,8 +93,13 @@ class Peak:
     def watch(self, over: threading.Event) -> None:
         while not over.wait(0.2):
             with contextlib.suppress(OSError, ValueError, IndexError):
-                text = Path(f"/proc/{self.pid}/smaps_rollup").read_text(encoding="ascii")
-                self.mib = max(self.mib, int(text.split("Pss:")[1].split()[0]) / 1024)
+                children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii").split()
+                self.mib = max(self.mib, sum(map(pss, (str(self.pid), *children))))
+
+
+def pss(pid: str) -> float:
+    """MiB."""
+    return int(Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").split("Pss:")[1].split()[0]) / 1024
 
 
 @dataclass(frozen=True, slots=True)

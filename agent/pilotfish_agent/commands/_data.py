@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from pilotfish_agent import config
 from pilotfish_agent.drift import reference, tables
+from pilotfish_agent.drift.ahead import ReadAhead
 from pilotfish_agent.drift.builder import ReferenceBuilder, build
 from pilotfish_agent.drift.readers import STDIN, DataFile
 from pilotfish_agent.drift.reference import Kind, Reference
@@ -21,6 +22,7 @@ from pilotfish_core.errors import DataError, UsageError
 if TYPE_CHECKING:
     from pilotfish_agent.drift.watch import TableRequest
 
+Source = DataFile | ReadAhead
 _BAR = 30
 _HEAD = 1 << 16
 
@@ -171,7 +173,7 @@ def say(text: str) -> None:
     print(f"pilotfish: {text}".replace("\n", " "), file=sys.stderr)
 
 
-def with_progress(file: DataFile, word: str) -> Iterator[Rows]:
+def with_progress(file: Source, word: str) -> Iterator[Rows]:
     """A file's rows, with a bar on a terminal."""
     bar: Progress | None = None
     for rows in file:

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pilotfish_agent.commands import _data
+from pilotfish_agent.commands._data import Source
+from pilotfish_agent.drift import ahead
 from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.readers import STDIN, DataFile
 from pilotfish_agent.drift.reference import Reference, require
@@ -61,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
     watch = DriftWatch(model, reference, drift, task=settings.section("model").task)
     replay = Replay(watch, reference, rows_per_tick, drift.tick)
     replay.tables()
-    file = DataFile(args.log, _data.layout(args), skip_bad=args.skip_bad)
+    log = DataFile(args.log, _data.layout(args), skip_bad=args.skip_bad)
+    file: Source = ahead.ReadAhead(log) if ahead.worth_it(log) else log
     for rows in _data.with_progress(file, "replaying"):
         replay.feed(rows, file)
     replay.finish()
@@ -113,7 +116,7 @@ class Replay:
         while (request := self.watch.table_request()) is not None:
             self.watch.set_tables(_data.make_tables(request, os.environ))
 
-    def feed(self, rows: Rows, file: DataFile) -> None:
+    def feed(self, rows: Rows, file: Source) -> None:
         """The next rows.
 
         Raises:
@@ -184,7 +187,7 @@ class Replay:
             "final": [{"feature": r.feature, "verdict": r.verdict} for r in self.watch.results(0.0)],
         }
 
-    def notes(self, file: DataFile) -> Iterator[str]:
+    def notes(self, file: Source) -> Iterator[str]:
         """What the user should know beside the report."""
         known = {f.name for f in self.reference.features} | {i.name for i in self.reference.ignored}
         extra = [n for n in file.names if n not in known]
