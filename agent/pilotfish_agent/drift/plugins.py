@@ -43,7 +43,6 @@ class Plugins:
         self._decay = -1 / np.array([[PLUGINS[i][1]] for i in self.index])
         self._degrees = np.array([len(m) - 1.0 for m in masses])
         self._kappa = np.array([t.kappa_coarse if coarse else t.kappa_fine for t in tables])
-        self._least = self._kappa**2
         self._levels = GATE_MARGIN * np.array([t.deltas for t in tables]).T[:, None]
         floored = _padded([np.maximum(m, EPS) for m in masses], width)
         self._inverse = _padded([1 / m for m in masses], width)
@@ -63,15 +62,17 @@ class Plugins:
         total = past.sum(2) + 1e-100
         np.multiply(past, past, out=self._squares)
         distance = np.einsum("hfk,fk->hf", self._squares, self._inverse) / (total * total) - 1
-        if not (distance > self._least).any():  # necessary for any shrinkage above 0
-            return
         with np.errstate(all="ignore"):
             effective = total / phi
+            chance = self._degrees / effective + self._kappa * np.sqrt(distance)
+            if not (distance > chance).any():  # nothing is left to bet on, whatever the minimum effect
+                return
             gate = np.einsum("hfk,fk->hf", self._squares, self._second) / (total * total) + self._zeroth
             gate -= 2 * np.einsum("hfk,fk->hf", past, self._first) / total
-            owed = self._kappa * np.sqrt(distance) + self._levels * np.sqrt(np.maximum(gate, 0))
-            share = np.minimum(1 - (self._degrees / effective + owed) / distance, LARGEST_SHARE)
+            gate = self._levels * np.sqrt(np.maximum(gate, 0))
+            share = np.minimum(1 - (chance + gate) / distance, LARGEST_SHARE)
             share = np.where((share > 0) & (effective >= FEWEST_ROWS), share, 0.0)
+            owed = self._kappa * np.sqrt(distance) + gate
         betting = np.flatnonzero(share.any(axis=(0, 1)))
         if len(betting) == len(rows):
             self._bet(slice(None), share, owed, now, total, phi, rows, out)
