@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pilotfish_agent.commands import list as listed
+from pilotfish_agent import catalogue
 from pilotfish_alerts import generate
 from pilotfish_alerts.rule import Rule
 from pilotfish_core import registry
@@ -186,7 +186,7 @@ def test_no_template_is_left_unfilled() -> None:
 
 def test_every_metric_that_a_rule_reads_is_declared_with_the_labels_it_uses() -> None:
     """A renamed metric must not leave a silent alert behind."""
-    declared = {m.name: {*m.labels, "job", "instance", "le"} for m in listed.metrics()}
+    declared = {m.name: {*m.labels, "job", "instance", "le"} for m in catalogue.metrics()}
     own = {"up", "process_resident_memory_bytes"}
     for entry in entries(generate.prometheus()).values():
         for name, matchers in re.findall(r"\b((?:pilotfish|process)_\w+|up\b)(?:\{([^}]*)\})?", entry["expr"]):
