@@ -62,6 +62,7 @@ def plan(
     budget_ticks: float = 43_200.0,
     deltas: Sequence[float] = (0.0, 0.1),
     penalties: Floats | None = None,
+    known: Floats | None = None,
 ) -> Plan:
     """What is known before the first row.
 
@@ -74,10 +75,11 @@ def plan(
         budget_ticks: A.
         deltas: minimum effect of each level.
         penalties: (V, F, J) where they are known: computing them takes seconds a stream.
+        known: the true masses (F, K), when there is no reference that could err.
     """
     inflation = np.ones(len(counts)) if phi is None else np.asarray(phi, dtype=np.float64)
     alpha = counts / inflation[:, None]
-    pi = np.array([tables.masses(a) for a in alpha])
+    pi = np.array([tables.masses(a) for a in alpha]) if known is None else known
     ratios = [
         tables.categorical_alternatives(p) if categorical else tables.numeric_alternatives(p, special) for p in pi
     ]
@@ -108,8 +110,9 @@ def plan(
         penalties=penalties,
         deltas=tuple(deltas),
         radius={
-            "fine": np.array([tables.chi_radius(a, error) for a in alpha]),
-            "coarse": np.array([tables.chi_radius(np.bincount(group, a).astype(np.float64), error) for a in alpha]),
+            "fine": np.array([tables.chi_radius(a, error) for a in alpha]) * (known is None),
+            "coarse": np.array([tables.chi_radius(np.bincount(group, a).astype(np.float64), error) for a in alpha])
+            * (known is None),
         },
         log_threshold=line,
     )
@@ -160,6 +163,12 @@ class Evidence:
             self._past[memory] = past * np.exp(-counts.sum(1, keepdims=True) / memory) + counts
         scores: Floats = logsumexp(self.logs + self.plan.log_weights, axis=2)
         return scores
+
+    def reset(self, f: int) -> None:
+        """Evidence of stream ``f`` starts anew."""
+        self.logs[:, f] = -np.inf
+        for past in self._past.values():
+            past[f] = 0
 
 
 class Since:
