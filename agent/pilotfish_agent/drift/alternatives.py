@@ -12,7 +12,7 @@ Streams of a group are padded to the widest one and to the most alternatives, wi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -26,70 +26,81 @@ EXACT: Final = 1e-13
 """A tilt is smooth when the Hermite scores give it within this, nats."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Structure:
     """One stream's log ratios (J, K), sorted by how they are worked out.
 
     Attributes:
         base: log ratio of the regular bins outside a set, or the constant of a smooth tilt, (J,).
         rest: what special bins that are not in the set gain beside ``base``, (J,).
-        smooth: alternatives, with their factors of the four scores, (4,) each.
-        sets: alternatives, with their set (a bin, or K + its position in ``masks``) and what it gains beside ``base``.
+        smooth: alternatives that the scores give, (S,).
+        factors: of the four scores, (S, 4).
+        sets: alternatives that are a set, (N,).
+        places: where the sum over the set is found: its only bin, or K + its position in ``masks``, (N,).
+        lifts: what the set gains beside ``base``, (N,).
         full: alternatives that stay rows.
         masks: sets of more than one bin, (K,) each.
     """
 
     base: Floats
     rest: Floats
-    smooth: list[tuple[int, Floats]] = field(default_factory=list)
-    sets: list[tuple[int, int, float]] = field(default_factory=list)
-    full: list[int] = field(default_factory=list)
-    masks: list[NDArray[np.bool_]] = field(default_factory=list)
-
-    def place(self, members: NDArray[np.bool_]) -> int:
-        """Where the sum over this set is found: its only bin, or K + its position among the masks."""
-        if members.sum() == 1:
-            return int(np.argmax(members))
-        for i, known in enumerate(self.masks):
-            if (known == members).all():
-                return len(members) + i
-        self.masks.append(members)
-        return len(members) + len(self.masks) - 1
+    smooth: Ints
+    factors: Floats
+    sets: Ints
+    places: Ints
+    lifts: Floats
+    full: Ints
+    masks: list[NDArray[np.bool_]]
 
 
 def _structure(table: StreamTables) -> _Structure:
-    regular = regular_bins(len(table.pi), table.special)
-    found = _Structure(np.zeros(len(table.log_ratios)), np.zeros(len(table.log_ratios)))
-    columns = np.concatenate((np.ones((1, regular.sum())), table.scores[:, regular])).T
-    factors = np.linalg.lstsq(columns, table.log_ratios[:, regular].T, rcond=None)[0].T
-    smooth = np.abs(factors @ columns.T - table.log_ratios[:, regular]).max(1) < EXACT
-    for j, row in enumerate(table.log_ratios):
-        if not _as_set(found, j, row, regular):
-            if smooth[j] and not row[~regular].any():
-                found.base[j] = factors[j, 0]
-                found.rest[j] = -factors[j, 0]
-                found.smooth.append((j, factors[j, 1:]))
-            else:
-                found.full.append(j)
-    return found
+    rows, regular = table.log_ratios, regular_bins(len(table.pi), table.special)
+    inner, outer = rows[:, regular], rows[:, ~regular]
+    base, members, alike = _sets(rows, regular)
+    rest = np.where(members[:, regular].any(1) & (outer.shape[1] > 0), outer[:, :1].sum(1) - base, 0.0)
+    columns = np.concatenate((np.ones((1, inner.shape[1])), table.scores[:, regular])).T
+    factors: Floats = np.linalg.lstsq(columns, inner.T, rcond=None)[0].T.astype(np.float64)
+    smooth = ~alike & (np.abs(factors @ columns.T - inner).max(1) < EXACT) & ~outer.any(1)
+    base[smooth], rest[smooth] = factors[smooth, 0], -factors[smooth, 0]
+    full = ~alike & ~smooth
+    base[full] = rest[full] = 0.0
+    sets = np.flatnonzero(alike)
+    places, masks = _places(members[sets])
+    lifts = rows[sets, members[sets].argmax(1)] - base[sets]
+    smooth_at = np.flatnonzero(smooth)
+    return _Structure(base, rest, smooth_at, factors[smooth_at, 1:], sets, places, lifts, np.flatnonzero(full), masks)
 
 
-def _as_set(found: _Structure, j: int, row: Floats, regular: NDArray[np.bool_]) -> bool:
-    """Takes alternative ``j`` as a set of bins against the others, where it is one."""
-    values, numbers = np.unique(row[regular], return_counts=True)
-    base = values[np.argmax(numbers)] if len(values) else 0.0
-    members = row != base
-    special, rest = row[~regular], 0.0
-    if members[regular].any():  # some regular bins against the others: special bins must be alike
-        members &= regular
-        rest = special[0] - base if len(special) else 0.0
-        if (special != base + rest).any() and (special != special[:1]).any():
-            return False
-    if not members.any() or (row[members] != row[members][0]).any():
-        return False
-    found.base[j], found.rest[j] = base, rest
-    found.sets.append((j, found.place(members), row[members][0] - base))
-    return True
+def _sets(rows: Floats, regular: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+    """(value outside the set (J,), its members (J, K), whether the alternative is a set (J,)).
+
+    Some regular bins against the others, where special bins must be alike; or some special bins against all.
+    """
+    inner, outer = rows[:, regular], rows[:, ~regular]
+    low, high = inner.min(1), inner.max(1)
+    two_values = ((inner == low[:, None]) | (inner == high[:, None])).all(1)
+    base = np.where((inner == high[:, None]).mean(1) > 0.5, high, low)
+    members = rows != base[:, None]
+    of_regular = members[:, regular].any(1)
+    members[:, ~regular] &= ~of_regular[:, None]
+    value = rows[np.arange(len(rows)), members.argmax(1)]
+    one_value = ((rows == value[:, None]) | ~members).all(1)
+    special_alike = ~of_regular | (outer == outer[:, :1]).all(1)
+    return base, members, two_values & one_value & special_alike & members.any(1)
+
+
+def _places(members: NDArray[np.bool_]) -> tuple[Ints, list[NDArray[np.bool_]]]:
+    """(place of each set (N,), the distinct sets of more than one bin)."""
+    places = members.argmax(1)
+    known: dict[bytes, int] = {}
+    masks: list[NDArray[np.bool_]] = []
+    for i in np.flatnonzero(members.sum(1) > 1).tolist():
+        key = members[i].tobytes()
+        if key not in known:
+            known[key] = members.shape[1] + len(masks)
+            masks.append(members[i])
+        places[i] = known[key]
+    return places, masks
 
 
 class Alternatives:
@@ -135,14 +146,12 @@ class Alternatives:
         bins, order = len(table.pi), self.order[f]
         order[: len(part.full)] = part.full
         self._rows[f, :bins, : len(part.full)] = table.log_ratios[part.full].T
-        part.base[part.full] = part.rest[part.full] = 0.0
-        for i, (j, factors) in enumerate(part.smooth):
-            order[self._full + i] = j
-            self._factors[f, :, i] = factors
-        for i, (j, place, lift) in enumerate(part.sets):
-            order[self._smooth + i] = j
-            self._lift[f, i] = lift
-            self._set[f, i] = place if place < bins else self.width + place - bins
+        order[self._full : self._full + len(part.smooth)] = part.smooth
+        self._factors[f, :, : len(part.smooth)] = part.factors.T
+        order[self._smooth : self._smooth + len(part.sets)] = part.sets
+        self._lift[f, : len(part.sets)] = part.lifts
+        places = np.where(part.places < bins, part.places, part.places + self.width - bins)
+        self._set[f, : len(part.sets)] = places
         for i, members in enumerate(part.masks):
             self._sums[f, :bins, i] = members
         self._sums[f, list(table.special), self._masks] = 1.0
