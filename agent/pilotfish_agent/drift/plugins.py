@@ -96,7 +96,9 @@ class Plugins:
         ratios -= 1
         for v in range(len(share)):
             bet = share[v][:, which]
-            logs = np.log1p(ratios * bet[..., None])
+            logs = ratios * bet[..., None]
+            logs += 1
+            np.log(logs, out=logs)  # numpy has no vector code for log1p, which takes twice as long
             gained = np.einsum("hfk,fk->hf", logs, now[which]) / phi[which]
             gained -= rows[which] * np.log1p(bet * owed[v][:, which])
             out[v, which, self.index[0] : self.index[-1] + 1] += gained.T
