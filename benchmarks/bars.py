@@ -2,6 +2,7 @@
 
 A row is a function in a file of ``benchmarks/<group>/``, marked by `bar`; the folder is the registry.
 Output: ``BAR<TAB>name<TAB>measured<TAB>bar<TAB>ok|short|absent<TAB>versions``, last line ``bars GROUP: 17 of 19 hold``.
+Slow rows also go into a dated file of ``benchmarks/results/``.
 ``BARS_S`` bounds the seconds: a row not reached is short. Exit 1 when a row is short.
 """
 
@@ -106,20 +107,22 @@ def main() -> int:
         short += word == "short"
         lines.append(f"BAR\t{row.name}\t{measured}\t{row.bar}\t{word}\t{with_versions}")
         print(lines[-1], flush=True)
+        if args.slow:
+            keep_result(args.group, lines[-1])
     absent = len(chosen) - held - short
     lines.append(f"bars {args.group}: {held} of {len(chosen)} hold" + (f", {absent} absent" if absent else ""))
-    if args.slow and not args.only:
-        write_result(args.group, lines)
     print(lines[-1])
     return 1 if short or not chosen else 0
 
 
-def write_result(group: str, lines: list[str]) -> None:
-    """A dated file with the commit that was measured."""
+def keep_result(group: str, line: str) -> None:
+    """A slow row goes into the day's file with the measured commit; a later run replaces an earlier one."""
     commit = subprocess.run(("git", "rev-parse", "--short", "HEAD"), capture_output=True, text=True).stdout.strip()
-    day = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d")
-    path = RESULTS / f"{day}-{group}-slow.txt"
-    path.write_text(f"commit {commit or 'unknown'}, {day}\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    path = RESULTS / f"{dt.datetime.now(dt.UTC):%Y-%m-%d}-{group}-slow.txt"
+    name = line.split("\t")[1]
+    kept = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    kept = [k for k in kept if k.split("\t")[2] != name]
+    path.write_text("\n".join([*kept, f"{commit or 'unknown'}\t{line}"]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
