@@ -3,7 +3,8 @@
 A stream's log ratios (J, K) are a large matrix of simple structure, and reading it is what a tick costs. So:
 
 - smooth tilts are combinations of the four Hermite scores: four sums of the tick's counts serve all of them;
-- tails, octiles, single bins and levels take one value inside a set of bins and one outside: a sum for each set;
+- tails, octiles, single bins and levels take one value inside a set of bins and one outside: a sum for each set, which
+  is a bin, or the difference of two cumulative counts (twice where a set has two runs of bins);
 - what is neither (tilts that were clipped) stays a row of a matrix.
 
 Streams of a group are padded to the widest one and to the most alternatives, with weight 0.
@@ -22,6 +23,8 @@ from pilotfish_agent.drift.dictionary import PLUGINS
 from pilotfish_agent.drift.layout import Floats, Ints, regular_bins
 from pilotfish_agent.drift.tables import StreamTables
 
+LEAK: Final = 5e-4
+"""Nats a row that a plug-in pays, so that one that abstains does not grow with time."""
 EXACT: Final = 1e-13
 """A tilt is smooth when the Hermite scores give it within this, nats."""
 
@@ -36,10 +39,10 @@ class _Structure:
         smooth: alternatives that the scores give, (S,).
         factors: of the four scores, (S, 4).
         sets: alternatives that are a set, (N,).
-        places: where the sum over the set is found: its only bin, or K + its position in ``masks``, (N,).
+        places: where the sum over the set is found: its only bin, or K + its position in ``runs``, (N,).
         lifts: what the set gains beside ``base``, (N,).
         full: alternatives that stay rows.
-        masks: sets of more than one bin, (K,) each.
+        runs: sets of more than one bin: start, end, start, end of their runs, (R, 4).
     """
 
     base: Floats
@@ -50,7 +53,7 @@ class _Structure:
     places: Ints
     lifts: Floats
     full: Ints
-    masks: list[NDArray[np.bool_]]
+    runs: Ints
 
 
 def _structure(table: StreamTables) -> _Structure:
@@ -65,10 +68,10 @@ def _structure(table: StreamTables) -> _Structure:
     full = ~alike & ~smooth
     base[full] = rest[full] = 0.0
     sets = np.flatnonzero(alike)
-    places, masks = _places(members[sets])
+    places, runs = _places(members[sets])
     lifts = rows[sets, members[sets].argmax(1)] - base[sets]
     smooth_at = np.flatnonzero(smooth)
-    return _Structure(base, rest, smooth_at, factors[smooth_at, 1:], sets, places, lifts, np.flatnonzero(full), masks)
+    return _Structure(base, rest, smooth_at, factors[smooth_at, 1:], sets, places, lifts, np.flatnonzero(full), runs)
 
 
 def _sets(rows: Floats, regular: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
@@ -86,21 +89,29 @@ def _sets(rows: Floats, regular: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.
     value = rows[np.arange(len(rows)), members.argmax(1)]
     one_value = ((rows == value[:, None]) | ~members).all(1)
     special_alike = ~of_regular | (outer == outer[:, :1]).all(1)
-    return base, members, two_values & one_value & special_alike & members.any(1)
+    few_runs = np.isin(_starts_and_ends(members)[0].sum(1), (1, 2))
+    return base, members, two_values & one_value & special_alike & few_runs
 
 
-def _places(members: NDArray[np.bool_]) -> tuple[Ints, list[NDArray[np.bool_]]]:
-    """(place of each set (N,), the distinct sets of more than one bin)."""
+def _starts_and_ends(members: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where runs of bins start, and where they have ended, (N, K + 1) each."""
+    edge = np.zeros((len(members), 1), np.bool_)
+    before, after = np.hstack((edge, members)), np.hstack((members, edge))
+    return after & ~before, before & ~after
+
+
+def _places(members: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    """(place of each set (N,), runs of the distinct sets of more than one bin (R, 4))."""
     places = members.argmax(1)
-    known: dict[bytes, int] = {}
-    masks: list[NDArray[np.bool_]] = []
+    starts, ends = _starts_and_ends(members)
+    known: dict[tuple[int, ...], int] = {}
     for i in np.flatnonzero(members.sum(1) > 1).tolist():
-        key = members[i].tobytes()
-        if key not in known:
-            known[key] = members.shape[1] + len(masks)
-            masks.append(members[i])
-        places[i] = known[key]
-    return places, masks
+        first = np.flatnonzero(starts[i]).tolist()
+        last = np.flatnonzero(ends[i]).tolist()
+        second = (first[1], last[1]) if len(first) > 1 else (0, 0)
+        key = (first[0], last[0], *second)
+        places[i] = known.setdefault(key, members.shape[1] + len(known))
+    return places, np.array(list(known), np.int64).reshape(-1, 4)
 
 
 class Alternatives:
@@ -114,73 +125,85 @@ class Alternatives:
         width: bins a stream, padding included.
         weights: prior weights (F, size + 4), 0 where padded.
         order: position in the stream's table of each alternative (F, size + 4), -1 where padded.
-        most: the largest absolute log likelihood or penalty a row.
     """
 
     def __init__(self, tables: Sequence[StreamTables]) -> None:
         parts = [_structure(table) for table in tables]
         streams = len(tables)
         self.width = max(len(t.pi) for t in tables)
-        self._masks = max(len(p.masks) for p in parts)
+        runs = max(len(p.runs) for p in parts)
         self._full = max(len(p.full) for p in parts)
         self._smooth = self._full + max(len(p.smooth) for p in parts)  # where they end
         self.size = self._smooth + max(len(p.sets) for p in parts)
         self.order: Ints = np.full((streams, self.size + len(PLUGINS)), -1, np.int64)
         self.weights: Floats = np.zeros(self.order.shape)
-        self._paid = np.zeros((2, streams, self.size))  # penalty less base
+        self._paid = np.full((2, *self.order.shape), LEAK)  # penalty less base
+        self._paid[..., : self.size] = 0.0
         self._rest = np.zeros((streams, self.size))
-        self._rows = np.zeros((streams, self.width, self._full))
-        self._sums = np.zeros((streams, self.width, self._masks + 5))  # counts -> masks, special bins, scores
+        self._sums = np.zeros((streams, self.width, 5 + self._full))  # counts -> special bins, four scores, full rows
+        self._runs = np.zeros((4, streams, runs), np.int64)
         self._factors = np.zeros((streams, 4, self._smooth - self._full))
         self._lift = np.zeros((streams, self.size - self._smooth))
         self._set = np.zeros(self._lift.shape, np.int64)
         for f, (table, part) in enumerate(zip(tables, parts, strict=True)):
             self._stack(f, table, part)
-        self._set += np.arange(streams)[:, None] * (self.width + self._masks)
+        self._set += np.arange(streams)[:, None] * (self.width + runs)
+        self._runs += np.arange(streams)[:, None] * (self.width + 1)
+        if (np.abs(self._factors - self._factors[0]) < EXACT).all():
+            self._factors = self._factors[0]  # streams with the same tilts, as nearly all
         self._has_rest = bool(self._rest.any())
-        self._counts = np.zeros((streams, self.width + self._masks))
-        self._fixed = np.zeros(self._rest.shape)
-        self.most = max(float(np.abs(x).max()) for t in tables for x in (t.log_ratios, t.penalties))
+        self._per_count = 1 / np.array([[t.phi] for t in tables])
+        self._counts = np.zeros((streams, self.width + runs))
+        self._fixed = np.zeros(self.order.shape)
 
     def _stack(self, f: int, table: StreamTables, part: _Structure) -> None:
         bins, order = len(table.pi), self.order[f]
         order[: len(part.full)] = part.full
-        self._rows[f, :bins, : len(part.full)] = table.log_ratios[part.full].T
+        self._sums[f, :bins, 5 : 5 + len(part.full)] = table.log_ratios[part.full].T
         order[self._full : self._full + len(part.smooth)] = part.smooth
         self._factors[f, :, : len(part.smooth)] = part.factors.T
         order[self._smooth : self._smooth + len(part.sets)] = part.sets
         self._lift[f, : len(part.sets)] = part.lifts
         places = np.where(part.places < bins, part.places, part.places + self.width - bins)
         self._set[f, : len(part.sets)] = places
-        for i, members in enumerate(part.masks):
-            self._sums[f, :bins, i] = members
-        self._sums[f, list(table.special), self._masks] = 1.0
-        self._sums[f, :bins, self._masks + 1 :] = table.scores.T
+        self._runs[:, f, : len(part.runs)] = part.runs.T
+        self._sums[f, list(table.special), 0] = 1.0
+        self._sums[f, :bins, 1:5] = table.scores.T
         known = order[: self.size] >= 0
         js = order[: self.size][known]
-        self._paid[:, f, known] = table.penalties[:, js] - part.base[js]
+        self._paid[:, f, : self.size][:, known] = table.penalties[:, js] - part.base[js]
         self._rest[f, known] = part.rest[js]
         order[self.size :] = np.arange(len(PLUGINS)) + len(table.log_ratios)
         self.weights[f, order >= 0] = np.exp(table.log_weights[order[order >= 0]])
 
-    def gains(self, effective: Floats, rows: Floats, out: Floats) -> None:
-        """Log likelihood less penalty of a tick.
+    def gains(self, now: Floats, cumulated: Floats, rows: Floats, out: Floats) -> None:
+        """Log likelihood less penalty of a tick; of the plug-ins what they pay at any rate.
 
         Args:
-            effective: counts over phi (F, width).
-            rows: effective rows (F,).
-            out: (2, F, size), written.
+            now: counts (F, width).
+            cumulated: 0 and their cumulative sums (F, width + 1).
+            rows: effective rows (F,), counts over phi.
+            out: (2, F, size + 4), written.
         """
-        fixed, counts = self._fixed, self._counts
+        fixed, counts, special = self._fixed, self._counts, slice(0, 1)
+        effective = counts[:, : self.width]
+        np.multiply(now, self._per_count, out=effective)
+        if self._runs.size:
+            start, end, again, last = np.take(cumulated, self._runs)
+            np.multiply(end - start + last - again, self._per_count, out=counts[:, self.width :])
+        np.multiply(np.take(counts, self._set), self._lift, out=fixed[:, self._smooth : self.size])
         sums = np.matmul(effective[:, None], self._sums)[:, 0]
-        counts[:, : self.width] = effective
-        counts[:, self.width :] = sums[:, : self._masks]
-        np.multiply(np.take(counts, self._set), self._lift, out=fixed[:, self._smooth :])
-        scores = sums[:, None, self._masks + 1 :]
-        fixed[:, self._full : self._smooth] = np.matmul(scores, self._factors)[:, 0]
-        fixed[:, : self._full] = np.matmul(effective[:, None], self._rows)[:, 0]
-        special = sums[:, self._masks, None]
-        if self._has_rest and special.any():
-            fixed += special * self._rest
+        fixed[:, : self._full] = sums[:, 5:]
+        fixed[:, self._full : self._smooth] = self._tilts(sums[:, 1:5])
+        if self._has_rest and sums[:, special].any():
+            fixed[:, : self.size] += sums[:, special] * self._rest
         np.multiply(self._paid, rows[:, None], out=out)
         np.subtract(fixed, out, out=out)
+
+    def _tilts(self, scores: Floats) -> Floats:
+        """Smooth tilts from the four scores (F, 4)."""
+        if self._factors.ndim == 2:
+            tilted: Floats = scores @ self._factors
+            return tilted
+        each: Floats = np.matmul(scores[:, None], self._factors)[:, 0]
+        return each

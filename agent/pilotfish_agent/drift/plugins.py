@@ -16,8 +16,6 @@ from pilotfish_agent.drift.dictionary import PLUGINS
 from pilotfish_agent.drift.layout import EPS, Floats
 from pilotfish_agent.drift.tables import StreamTables
 
-LEAK: Final = 5e-4
-"""Nats a row that a plug-in pays, so that one that abstains does not grow with time."""
 FEWEST_ROWS: Final = 50
 LARGEST_SHARE: Final = 0.95
 GATE_MARGIN: Final = 1.05
@@ -61,14 +59,14 @@ class Plugins:
         past = self.counts
         total = past.sum(2) + 1e-100
         np.multiply(past, past, out=self._squares)
-        distance = np.einsum("hfk,fk->hf", self._squares, self._inverse) / (total * total) - 1
+        distance = np.vecdot(self._squares, self._inverse) / (total * total) - 1
         with np.errstate(all="ignore"):
             effective = total / phi
             chance = self._degrees / effective + self._kappa * np.sqrt(distance)
             if not (distance > chance).any():  # nothing is left to bet on, whatever the minimum effect
                 return
-            gate = np.einsum("hfk,fk->hf", self._squares, self._second) / (total * total) + self._zeroth
-            gate -= 2 * np.einsum("hfk,fk->hf", past, self._first) / total
+            gate = np.vecdot(self._squares, self._second) / (total * total) + self._zeroth
+            gate -= 2 * np.vecdot(past, self._first) / total
             gate = self._levels * np.sqrt(np.maximum(gate, 0))
             share = np.minimum(1 - (chance + gate) / distance, LARGEST_SHARE)
             share = np.where((share > 0) & (effective >= FEWEST_ROWS), share, 0.0)
@@ -93,13 +91,12 @@ class Plugins:
         """The log likelihoods of some streams, all of their e-folds and levels at once."""
         ratios = self.counts[:, which] * self._inverse[which]
         ratios /= total[:, which, None]
-        ratios -= 1
         for v in range(len(share)):
             bet = share[v][:, which]
             logs = ratios * bet[..., None]
-            logs += 1
+            logs += (1 - bet)[..., None]
             np.log(logs, out=logs)  # numpy has no vector code for log1p, which takes twice as long
-            gained = np.einsum("hfk,fk->hf", logs, now[which]) / phi[which]
+            gained = np.vecdot(logs, now[which]) / phi[which]
             gained -= rows[which] * np.log1p(bet * owed[v][:, which])
             out[v, which, self.index[0] : self.index[-1] + 1] += gained.T
 

@@ -44,13 +44,13 @@ class Since:
         """One tick: counts (F, K), likelihoods of the notice level (F, J), which streams have rows, its number."""
         np.less_equal(self.cusum, 1, out=self._calm)
         self._calm &= live[:, None]
-        np.copyto(self.reset_at, tick, where=self._calm)
+        np.putmask(self.reset_at, self._calm, tick)
         if live.all():
             np.maximum(self.cusum, 1, out=self.cusum)
             self.cusum *= gained
         else:
             self.cusum[live] = np.maximum(self.cusum[live], 1) * gained[live]
-        mixture = np.einsum("fj,fj->f", self.cusum, self._weights)
+        mixture = np.vecdot(self.cusum, self._weights)
         if mixture.max() > self._largest / 1e50:
             np.minimum(self.cusum, self._largest, out=self.cusum)
         self.counts += now

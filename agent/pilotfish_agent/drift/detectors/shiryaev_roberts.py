@@ -15,13 +15,11 @@ import numpy as np
 
 from pilotfish_agent.drift.alternatives import Alternatives
 from pilotfish_agent.drift.layout import Floats, Ints
-from pilotfish_agent.drift.plugins import LEAK, Plugins
+from pilotfish_agent.drift.plugins import Plugins
 from pilotfish_agent.drift.since import Since
 from pilotfish_agent.drift.tables import StreamTables
 
 LARGEST: Final = 1e250
-STEP_CAP: Final = 300.0
-"""Nats that one tick can move an alternative without overflow of exp."""
 
 
 class _Group:
@@ -40,24 +38,27 @@ class _Group:
         width = self.fixed.width
         self._phi = np.array([t.phi for t in tables])
         self._take = np.full((len(tables), width), starts[-1])
-        self._fold = np.zeros((len(tables), width, self.coarse.counts.shape[2]))
+        groups = np.arange(self.coarse.counts.shape[2])
+        self._ends = np.zeros((len(tables), len(groups) + 1), np.int64)  # of the groups of bins, special bins are last
         for i, table in enumerate(tables):
             size = len(table.pi)
             self._take[i, :size] = starts[members[i]] + np.arange(size)
-            self._fold[i, np.arange(size), table.coarse_map] = 1.0
+            self._ends[i, 1:] = np.searchsorted(table.coarse_map, groups, side="right") + i * (width + 1)
+            self._ends[i, 0] = i * (width + 1)
         shape = self.fixed.weights.shape
         self.since = Since(self.fixed.weights, width, LARGEST)
         self.evidence: Floats = np.zeros((2, *shape))
         self._gained = np.empty((2, *shape))
+        self._cumulated = np.zeros((len(tables), width + 1))
 
     def step(self, counts: Floats, tick: int) -> Floats:
         """Counts of all streams in one vector, and a 0 -> mixtures (2, F) of this group."""
-        now = counts[self._take]
+        now = np.take(counts, self._take, mode="clip")  # the mode that checks nothing: all places are inside
         raw_rows = now.sum(1)
         rows = raw_rows / self._phi
         live = rows > 0
-        gained = self._likelihoods(now, raw_rows, rows)
         with np.errstate(over="ignore"):  # beyond LARGEST evidence saturates, infinite or not
+            gained = self._likelihoods(now, raw_rows, rows)
             if live.all():
                 self.evidence += 1
                 self.evidence *= gained
@@ -71,21 +72,18 @@ class _Group:
         return mixture
 
     def _mixture(self) -> Floats:
-        mixed: Floats = np.einsum("vfj,fj->vf", self.evidence, self.fixed.weights)
+        mixed: Floats = np.vecdot(self.evidence, self.fixed.weights)
         return mixed
 
     def _likelihoods(self, now: Floats, raw_rows: Floats, rows: Floats) -> Floats:
         """Factor by which each alternative moves, (2, F, J + 4)."""
-        gained, size = self._gained, self.fixed.size
-        self.fixed.gains(now / self._phi[:, None], rows, gained[..., :size])
-        bets = gained[..., size:]
-        bets[:] = (-LEAK * rows)[:, None]
-        folded = np.matmul(now[:, None], self._fold)[:, 0]
+        gained = self._gained
+        np.cumsum(now, axis=1, out=self._cumulated[:, 1:])
+        self.fixed.gains(now, self._cumulated, rows, gained)
+        folded = np.diff(np.take(self._cumulated, self._ends), axis=1)
         for plugins, part in ((self.coarse, folded), (self.fine, now)):
-            plugins.gains(part, self._phi, rows, bets)
+            plugins.gains(part, self._phi, rows, gained[..., self.fixed.size :])
             plugins.remember(part, raw_rows)
-        if rows.max() * self.fixed.most > STEP_CAP:
-            np.clip(gained, -700, 500, out=gained)
         return np.exp(gained, out=gained)
 
     def reset(self, which: int | slice, tick: int) -> None:
