@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilotfish_agent.drift.detectors.shiryaev_roberts import Engine
+from pilotfish_agent.drift.tables import TableSpec, build
 from tests.drift_math import golden
 from tests.drift_math.golden import close
 
@@ -120,6 +121,23 @@ def test_a_foreign_state_is_refused(wrong: dict[str, np.ndarray[tuple[int, ...],
     with pytest.raises(ValueError, match="another engine"):
         engine.restore(Engine([golden.categorical()]).state() if not wrong else {**mine, **wrong})
     assert all((engine.state()[name] == mine[name]).all() for name in mine)
+
+
+def test_special_bins_must_be_last() -> None:
+    """Groups of bins are runs; tables of another layout are refused."""
+    spec = TableSpec("x", "numeric", np.array([12.0, 300, 400, 500]), (0,))
+    with pytest.raises(ValueError, match="must be the last"):
+        Engine(build([spec], golden.BUDGET))
+
+
+def test_counts_as_one_vector() -> None:
+    """A list of streams and one vector of all bins are the same tick."""
+    tables = golden.assorted()
+    engine, other = Engine(tables), Engine(tables)
+    for tick in golden.draw(tables, 11, 5, 0.05):
+        assert close(engine.step(tick), other.step(np.concatenate(tick)), 0)
+    with pytest.raises(ValueError, match="broadcast"):
+        engine.step(np.zeros(3))
 
 
 def test_reset_of_one_stream_leaves_the_others() -> None:

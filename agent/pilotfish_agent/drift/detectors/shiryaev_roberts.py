@@ -42,6 +42,8 @@ class _Group:
         self._ends = np.zeros((len(tables), len(groups) + 1), np.int64)  # of the groups of bins, special bins are last
         for i, table in enumerate(tables):
             size = len(table.pi)
+            if (np.diff(table.coarse_map) < 0).any():
+                raise ValueError(f"special bins {table.special} of {size}: they must be the last ones")
             self._take[i, :size] = starts[members[i]] + np.arange(size)
             self._ends[i, 1:] = np.searchsorted(table.coarse_map, groups, side="right") + i * (width + 1)
             self._ends[i, 0] = i * (width + 1)
@@ -113,6 +115,9 @@ class Engine:
 
     Args:
         tables: one a stream.
+
+    Raises:
+        ValueError: special bins are not the last ones of their stream.
     """
 
     def __init__(self, tables: Sequence[StreamTables]) -> None:
