@@ -101,6 +101,8 @@ def words(value: Any, option: Option | None = None) -> str:
         return "<secret>"
     if option is not None and option.example and _means(option, value):
         return option.example
+    if value == () and option is not None and option.example.startswith("{"):
+        return "{}"  # pairs: frozen, so kept as a tuple
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{k}: {words(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple | set | frozenset):

@@ -15,7 +15,6 @@ from pilotfish_core import registry
 from pilotfish_core.errors import UsageError
 
 PACKAGE = "pilotfish_alerts.rules"
-RUNBOOKS = "https://github.com/pilotfish/pilotfish/blob/main/docs/alerts.md"
 _GROUP = "pilotfish"
 _LABEL = re.compile(r"\{\{ \$labels\.(\w+) \}\}")
 _VALUE = re.compile(r"\{\{ \$value[^}]*\}\}")
@@ -46,17 +45,17 @@ def settings(all_rules: Iterable[Rule], changed: Mapping[str, str]) -> dict[str,
     return values
 
 
-def prometheus(changed: Mapping[str, str] | None = None, runbooks: str = RUNBOOKS) -> str:
+def prometheus(changed: Mapping[str, str] | None = None, runbooks: str = "") -> str:
     """The rule file.
 
     Args:
         changed: settings that differ from their defaults.
-        runbooks: address of docs/alerts.md, to which ``runbook_url`` points.
+        runbooks: address of docs/alerts.md, to which ``runbook_url`` points; empty: there is no such annotation.
     """
     return _dump(_groups(changed or {}, runbooks))
 
 
-def kubernetes(changed: Mapping[str, str] | None = None, runbooks: str = RUNBOOKS) -> str:
+def kubernetes(changed: Mapping[str, str] | None = None, runbooks: str = "") -> str:
     """The same as a PrometheusRule of the Prometheus operator; its ``spec`` is the rule file."""
     metadata = {"name": "pilotfish", "labels": {"app.kubernetes.io/name": "pilotfish", "role": "alert-rules"}}
     return _dump(
@@ -69,7 +68,7 @@ def kubernetes(changed: Mapping[str, str] | None = None, runbooks: str = RUNBOOK
     )
 
 
-def promtool_tests(rule_file: str, runbooks: str = RUNBOOKS) -> dict[str, str]:
+def promtool_tests(rule_file: str, runbooks: str = "") -> dict[str, str]:
     """Files for `promtool test rules`, by name: the scenarios of every rule, with the default settings.
 
     Args:
@@ -110,11 +109,9 @@ def _entry(rule: Rule, values: Mapping[str, str], runbooks: str) -> dict[str, An
 
 def _annotations(rule: Rule, values: Mapping[str, str], runbooks: str) -> dict[str, str]:
     # safe_substitute: $labels and $value are Prometheus' own and stay
-    return {
-        "summary": Template(rule.summary).safe_substitute(values),
-        "description": Template(rule.description).safe_substitute(values),
-        "runbook_url": f"{runbooks}#{rule.alert.lower()}",
-    }
+    words = {"summary": rule.summary, "description": rule.description}
+    found = {name: Template(text).safe_substitute(values) for name, text in words.items()}
+    return found | ({"runbook_url": f"{runbooks}#{rule.alert.lower()}"} if runbooks else {})
 
 
 def _expected(rule: Rule, check: Check, values: Mapping[str, str], runbooks: str) -> dict[str, Any]:

@@ -40,7 +40,7 @@ SERIES_DROPPED = Metric(
 SIGNAL_UNAVAILABLE = Metric(
     "pilotfish_signal_unavailable",
     "gauge",
-    "Always 1; a signal that cannot be read here and why: `pilotfish doctor` says what would enable it.",
+    "Always 1; a signal that cannot be read here and why; docs/hardware.md says what each collector needs.",
     ("collector", "signal", "reason"),
 )
 METRICS = (BUILD_INFO, SERIES_DROPPED, SIGNAL_UNAVAILABLE)

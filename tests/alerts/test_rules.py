@@ -65,6 +65,10 @@ def test_every_rule_fires_stays_quiet_and_resolves_as_its_stories_say(tmp_path: 
         ('pilotfish_drift_alert_severity{severity="critical"} == 1', "vector(0) == 1"),  # never fires
         ("pilotfish_target_up == 0", "pilotfish_target_up >= 0"),  # always fires
         ("for: 2m", "for: 9m"),  # comes too late
+        (
+            'unless pilotfish_events_total{level="error"} offset 15m',
+            "unless pilotfish_events_total",
+        ),  # misses one
         ("calls of {{ $labels.model }}", "calls of {{ $labels.job }}"),  # names the wrong thing
     ],
 )
@@ -109,7 +113,7 @@ def test_a_rule_speaks_to_a_person(rule: Rule) -> None:
 
 @each_rule
 def test_the_runbook_of_a_rule_exists(rule: Rule) -> None:
-    """`runbook_url` points at a heading of docs/alerts.md that says what it means and what to do."""
+    """`runbook_url` (with `--runbooks`) points at a heading of docs/alerts.md that says what to do."""
     sections = re.split(r"^## ", DOCS.read_text(encoding="utf-8"), flags=re.MULTILINE)
     section = next(s for s in sections if s.startswith(rule.alert + "\n"))
     assert "**Means**" in section
@@ -153,7 +157,8 @@ def test_settings_reach_the_expression_and_the_words() -> None:
 
 
 def test_the_runbook_address_can_be_the_operators_own() -> None:
-    """An air-gapped site has its own copy of the docs."""
+    """An air-gapped site has its own copy of the docs; without one there is no link, rather than a dead one."""
+    assert not any("runbook_url" in rule["annotations"] for rule in entries(generate.prometheus()).values())
     changed = entries(generate.prometheus(runbooks="http://wiki/alerts"))
     assert changed["PilotfishDown"]["annotations"]["runbook_url"] == "http://wiki/alerts#pilotfishdown"
 

@@ -67,6 +67,7 @@ def test_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert rows["limits.series"] == ["500", "PILOTFISH_LIMITS_SERIES"]
     assert rows["limits.memory"] == ["160MiB", "default"]
     assert rows["target.port"] == ["(not", "set)", "default"]
+    assert (rows["features.ignore"][0], rows["features.types"][0]) == ("[]", "{}")
 
 
 def test_show_json_of_a_bad_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -213,6 +213,11 @@ def test_rules_lists_what_can_be_set(capsys: pytest.CaptureFixture[str]) -> None
     """Name, default, reason."""
     assert cli.main(["rules", "--settings"]) == 0
     assert "latency_seconds" in capsys.readouterr().out
+    assert cli.main(["rules", "--settings", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["settings"]
+    assert {"name": "latency_seconds", "default": "1", "about": listed[5]["about"]} == listed[5]
+    assert cli.main(["rules", "--json"]) == 2
+    assert capsys.readouterr().out == ""
 
 
 def test_list_names_every_part_and_metric(capsys: pytest.CaptureFixture[str]) -> None:

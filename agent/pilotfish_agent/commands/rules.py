@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 
 from pilotfish_alerts import generate
+from pilotfish_alerts.rule import Setting
 from pilotfish_core.errors import UsageError
 
 HELP = "print the alert rules for Prometheus"
@@ -27,16 +29,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="change a limit, such as latency_seconds=0.3 or job=serving; may be repeated; see --settings",
     )
     parser.add_argument("--settings", action="store_true", help="list what --set takes, its default and its reason")
+    parser.add_argument("--json", action="store_true", help="with --settings: as JSON")
     parser.add_argument(
-        "--runbooks", default=generate.RUNBOOKS, metavar="URL", help="where docs/alerts.md can be read (%(default)s)"
+        "--runbooks", default="", metavar="URL", help="where your docs/alerts.md can be read: adds runbook_url"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints them."""
     if args.settings:
-        sys.stdout.write(_settings())
+        sys.stdout.write(_settings_json() if args.json else _settings())
         return 0
+    if args.json:
+        raise UsageError("--json", expected="--settings beside it", todo="rules are YAML: leave --json out")
     changed = dict(_pair(text) for text in args.set)
     make = generate.kubernetes if args.format == "kubernetes" else generate.prometheus
     sys.stdout.write(make(changed, args.runbooks))
@@ -50,7 +55,16 @@ def _pair(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
+def _found() -> dict[str, Setting]:
+    return {s.name: s for rule in generate.rules() for s in rule.settings}
+
+
+def _settings_json() -> str:
+    listed = [{"name": n, "default": s.default, "about": s.help} for n, s in sorted(_found().items())]
+    return json.dumps({"settings": listed}, indent=2) + "\n"
+
+
 def _settings() -> str:
-    found = {s.name: s for rule in generate.rules() for s in rule.settings}
+    found = _found()
     wide = max(map(len, found))
     return "".join(f"{n:<{wide}}  {found[n].default:<10}  {found[n].help}\n" for n in sorted(found))
