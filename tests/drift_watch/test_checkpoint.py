@@ -146,3 +146,29 @@ def test_nothing_to_save() -> None:
     """Before there is evidence a checkpoint is empty, and not taken up."""
     made = DriftWatch("m", reference(), FAST)
     assert not DriftWatch("m", reference(), FAST).restore(made.checkpoint())
+
+
+def test_evidence_survives_an_end_while_tables_are_built() -> None:
+    """A second restart before the tables are there finds the checkpoint of the first one, latch and all."""
+    run = Runner(watch(), World(56))
+    alarms = [e for e in run.ticks(20, shift=1.0) if e.kind == "alarm"]
+    assert [e.feature for e in alarms] == ["x"]
+    second = DriftWatch("m", reference(), FAST)
+    assert second.restore(run.watch.checkpoint())
+    third = DriftWatch("m", reference(), FAST)
+    assert third.restore(second.checkpoint())
+    give_tables(third)
+    assert third.state == "drifting"
+    assert "alarm" not in [e.kind for e in Runner(third, run.world).ticks(2, shift=1.0)]
+
+
+def test_a_learnt_reference_survives_an_end_while_the_next_one_is_built() -> None:
+    """Tables of a rebuild are under way: the reference in force is saved with its evidence."""
+    run = Runner(DriftWatch("m", None, FAST), World(57))
+    run.ticks(5)
+    give_tables(run.watch)
+    run.ticks(5)
+    assert run.watch.building
+    made = DriftWatch("m", None, FAST)
+    assert made.restore(run.watch.checkpoint())
+    assert made.status().reference_rows == 500

@@ -1,5 +1,7 @@
 """What an alarm says (docs/statistics.md, section 13): golden texts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -181,3 +183,10 @@ def test_foreign_names_stay_on_one_line(name: str) -> None:
 def test_any_time_has_a_text(seconds: float) -> None:
     """Times outside the calendar are numbers."""
     assert moment(seconds)
+
+
+def test_a_bin_that_the_reference_had_rows_in_is_not_called_unseen() -> None:
+    """Rare levels of the reference count as other: a rise of them is no news of a new level."""
+    stream = replace(COLOUR, counts=np.array([400, 300, 200, 100, 0], np.int64))
+    text = what_changed(stream, COLOUR_TABLES, "cat3x2.0", np.array([350.0, 250, 200, 200, 0]))
+    assert text == "other categories 10 % -> 20 %"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from pilotfish_agent.drift.builder import Config as Features
 from pilotfish_agent.drift.builder import ReferenceBuilder
+from pilotfish_agent.drift.learn import Learner
 from pilotfish_agent.drift.phi import TICKS
 from pilotfish_agent.drift.watch import DriftWatch
-from tests.drift_watch.world import FAST, START, Runner, World, give_tables
+from tests.drift_watch.world import FAST, START, Runner, World, batch, give_tables
 
 
 def learning(seed: int) -> Runner:
@@ -131,3 +133,38 @@ def test_a_number_for_dependence_settles_it() -> None:
     assert request is not None
     assert {spec.phi for spec in request.specs} == {2.0}
     assert made.measured is None
+
+
+def test_learning_takes_bounded_memory_whatever_names_come() -> None:
+    """Names beyond `limits.features` are not learnt; very many columns end the rebuilds early."""
+    made = DriftWatch("m", None, FAST, max_features=3)
+    for i in range(10):
+        made.add(batch({f"f{k}": np.arange(60.0) % 7 for k in range(i, i + 2)}), START + i)
+    comparison = made.comparison
+    assert comparison is not None
+    assert [s.name for s in comparison.streams.streams] == ["f0", "f1", "f2"]
+    learner = Learner("m", "auto", (), (), limit=1_000)
+    rng, made_of = np.random.default_rng(1), []
+    for i in range(30):
+        found = learner.add(batch({f"f{k}": rng.normal(size=250) for k in range(1_000)}), START + i)
+        made_of += [found.rows] if found is not None else []
+    assert made_of == [500, 1_000, 2_000, 5_000]
+    assert learner.rows >= 5_000
+
+
+def test_a_reference_that_is_complete_collects_no_rows_after_a_restart() -> None:
+    """Rows that no rebuild will ever read are not held."""
+    builder = ReferenceBuilder()
+    builder.add(World(1).batch(50_000))
+    learner = Learner("m", "auto", (), (), builder.reference(created=START))
+    assert learner.add(World(2).batch(300), START) is None
+    assert learner.rows == 50_000
+    assert not learner.collects
+
+
+def test_the_rows_that_complete_a_reference_are_not_tested_against_it() -> None:
+    """They are part of what is normal; evidence begins with the next row."""
+    made = DriftWatch("m", None, FAST)
+    made.add(World(4).batch(600), START)
+    assert made.comparison is not None
+    assert made.comparison.counted.sum() == 0

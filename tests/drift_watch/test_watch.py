@@ -9,6 +9,7 @@ import pytest
 
 from pilotfish_agent.drift.builder import ReferenceBuilder
 from pilotfish_agent.drift.latch import Entry
+from pilotfish_agent.drift.phi import TICKS
 from pilotfish_agent.drift.watch import DriftWatch
 from pilotfish_agent.windows.ticks import RowSplitter, TickRule, TickSplitter
 from pilotfish_core.config import budget
@@ -328,3 +329,70 @@ def test_the_score_is_mentioned() -> None:
             entries += made.advance(START + TICK * (tick + 1))
         text = next(e.explanation for e in entries if e.kind == "alarm" and e.feature == "x")
         assert text.endswith(words)
+
+
+def test_replay_counts_a_repeated_id_once_a_tick_wherever_batches_end() -> None:
+    """A tick that goes on in the next batch remembers its ids, also when an earlier tick closed in the first batch."""
+    rows, ids = World(71).rows(300), [f"r{i % 70}" for i in range(300)]
+    seen = []
+    for size in (300, 250):
+        made, splitter = watch(), RowSplitter(100)
+        for at in range(0, 300, size):
+            part = {name: column[at : at + size] for name, column in rows.items()}
+            some = batch(part, ids=ids[at : at + size])
+            made.run(some, splitter.split(some.rows))
+        assert made.comparison is not None
+        seen.append(made.comparison.counted.tolist())
+    assert seen[0] == seen[1]
+
+
+def test_a_tick_of_rows_without_ids_forgets_the_ids_before_it() -> None:
+    """Ids are remembered for one tick, even where the batch that closes it names none."""
+    made, splitter, world = watch(), RowSplitter(100), World(72)
+    for rows, ids in ((50, [f"r{i}" for i in range(50)]), (70, None), (50, [f"r{i}" for i in range(50)])):
+        made.run(batch(world.rows(rows), ids=ids), splitter.split(rows))
+    assert made.comparison is not None
+    assert made.comparison.streams.part(made.comparison.counted, 0).sum() == 170
+
+
+def test_the_end_of_the_models_alarm_restarts_all_evidence() -> None:
+    """What the streams that were not named had gathered must not raise `@model` again in the same tick."""
+    rng, builder = np.random.default_rng(61), ReferenceBuilder()
+    builder.add(batch(many(10_000, rng, 0.0)))
+    made = watch(FAST, builder.reference(created=START, independent=True))
+    now, ended = START, 0
+    for tick in range(400):
+        made.add(batch(many(100, rng, 0.17 if 20 <= tick < 120 else 0.0)), now)
+        now += TICK
+        entries = made.advance(now)
+        assert made.judge is not None
+        if any(e.feature == "@model" and e.kind == "resolved" for e in entries):
+            ended += 1
+            latched = {f for f, _ in made.judge.latches}
+            free = [f for f in range(20) if f not in latched]
+            assert free
+            assert np.isneginf(made.judge.scores[:, free]).all()
+    assert ended
+
+
+def test_a_risen_alarm_no_longer_says_why_it_was_info() -> None:
+    """Once dependence is known the severity is warning or more, and the text gives no reason for info."""
+    builder = ReferenceBuilder()
+    builder.add(World(3).batch(5000))
+    made = DriftWatch("m", builder.reference(created=START), replace(FAST, dependence="auto"))
+    give_tables(made)
+    run = Runner(made, World(73))
+    alarm = next(e for e in run.ticks(60, shift=1.0) if e.kind == "alarm")
+    assert alarm.severity == "info"
+    assert "; severity info: dependence" in alarm.explanation
+    assert made.measured is not None
+    made.measured.ticks = TICKS
+    asked = made.phi_request()
+    assert asked is not None
+    made.set_phi(dict.fromkeys(asked.names, 1.0))
+    rise = next(e for e in run.ticks(3, shift=1.0) if e.kind == "rise")
+    assert rise.severity == "critical"
+    shown = next(r for r in made.results(run.now) if r.feature == "x").explanation
+    for text in (rise.explanation, shown):
+        assert text.startswith("x: mean up")
+        assert "info" not in text

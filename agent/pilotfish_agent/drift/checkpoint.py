@@ -30,18 +30,25 @@ Arrays = dict[str, NDArray[Any]]
 _LOGS: Final = ("evidence", "cusum")  # up to 1e250: as logarithms they fit float32 (section 12)
 
 
-def save(watch: DriftWatch) -> bytes:
-    """The watch after its last closed tick; rows of the open tick are not in it."""
+def save(watch: DriftWatch) -> bytes | None:
+    """The watch after its last closed tick; rows of the open tick are not in it.
+
+    Returns:
+        None where there is no evidence yet, or none under the dependence that has just been measured.
+    """
     comparison = watch.comparison
+    if comparison is None or comparison.judge is None:
+        return None
+    request = table_request(comparison.streams, watch.config, watch.phis)
+    if any(t.phi != s.phi for t, s in zip(comparison.judge.tables, request.specs, strict=True)):
+        return None
     meta: dict[str, Any] = {"version": VERSION, "model": watch.model, "phis": watch.phis, "last_run": watch.last_run}
     arrays: Arrays = {}
-    if comparison is not None and comparison.judge is not None and not watch.building:
-        request = table_request(comparison.streams, watch.config, watch.phis)
-        meta |= {"key": request.key, "judge": _judge(comparison.judge, arrays)}
-        arrays |= {f"window.{name}": array for name, array in comparison.window.dump().items()}
-        if watch.learner is not None:
-            learner = watch.learner
-            meta["learnt"] = {"reference": comparison.streams.reference.to_json(), "since": learner.since}
+    meta |= {"key": request.key, "judge": _judge(comparison.judge, arrays)}
+    arrays |= {f"window.{name}": array for name, array in comparison.window.dump().items()}
+    if watch.learner is not None:
+        learner = watch.learner
+        meta["learnt"] = {"reference": comparison.streams.reference.to_json(), "since": learner.since}
     return pack(meta, {name: _small(array) for name, array in arrays.items()})
 
 

@@ -23,6 +23,7 @@ from pilotfish_agent.drift.tested import Floats
 
 NAME_LENGTH: Final = 80
 LEVELS: Final = ("notice", "alarm")
+HELD_BACK: Final = "; severity info: "
 _SPECIAL: Final = ("missing", "+inf", "-inf")
 
 
@@ -70,8 +71,13 @@ def sentence(c: Crossing) -> str:
     if c.score_moved is not None:
         text += "; @score moved too" if c.score_moved else "; @score has not moved"
     if c.held_back:
-        text += f"; severity info: {c.held_back}"
+        text += f"{HELD_BACK}{c.held_back}"
     return text
+
+
+def freed(explanation: str) -> str:
+    """The explanation of a held-back alarm without the reason why its severity is only info."""
+    return explanation.rpartition(HELD_BACK)[0] or explanation
 
 
 def moment(seconds: float) -> str:
@@ -164,7 +170,9 @@ def _bin(stream: FeatureReference, b: int) -> str:
         levels = stream.levels or ()
         if b < len(levels):
             return f"'{shown(levels[b])}'"
-        return "unseen categories" if b == len(levels) else "missing"
+        if b == len(levels):
+            return "other categories" if stream.counts[b] else "unseen categories"
+        return "missing"
     regular = len(stream.counts) - len(_SPECIAL)
     return _SPECIAL[b - regular] if b >= regular else _range(stream, b, b)
 

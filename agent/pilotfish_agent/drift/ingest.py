@@ -121,6 +121,8 @@ class Repeats:
         """As `fresh` for rows ``limits[0]`` to ``limits[-1]``, cut at ``limits``; after part s a tick closes or not."""
         ids = batch.ids
         if ids is None or len(ids) != batch.rows:
+            if any(closing):
+                self.zero()
             return None, None
         size = limits[-1] - limits[0]
         whole = (np.ones(size, np.bool_), np.ones(size, np.bool_))

@@ -235,6 +235,8 @@ class Judge:
         now = worse(latch.severity, _severity(ALARM, held_back, critical=latch.critical))
         if now == latch.severity:
             return None
+        if latch.severity == "info":
+            latch.entry = replace(latch.entry, explanation=explain.freed(latch.entry.explanation))
         latch.severity = now
         value, lower, upper = result_effect(self.effect(f) if f != WHOLE else None)
         return replace(
@@ -252,7 +254,11 @@ class Judge:
     def _resolve(self, f: int, level: int, latch: Latch) -> Entry:
         del self.latches[f, level]
         evidence = self.evidence(f, level)
-        for g in latch.rules:
+        restarted = set(latch.rules)
+        if f == WHOLE:  # its evidence is that of all streams, of which the largest were named
+            latched = {g for g, _ in self.latches}
+            restarted.update(g for g in range(len(self.tables)) if g not in latched)
+        for g in sorted(restarted):
             self.engine.reset(g)
             self.scores[:, g] = -np.inf
         rows = self.history.rows - latch.crossed

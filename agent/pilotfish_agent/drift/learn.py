@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from pilotfish_agent.drift.builder import ReferenceBuilder
@@ -15,6 +16,8 @@ FIRST_ROWS: Final = 500
 REBUILDS: Final = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
 FINAL_ROWS: Final = 5_000
 FINAL_SECONDS: Final = 24 * 3600.0
+MAX_CELLS: Final = 5_000_000
+"""Values held at most, 8 bytes each, as arrays grow up to twice: of 1,000 features the first 5,000 rows."""
 
 
 class Learner:
@@ -26,6 +29,7 @@ class Learner:
         ignore, types: section `features`.
         learnt: a provisional reference of an earlier run; the next one must hold more rows than it.
         since: epoch seconds of the first row of that run.
+        limit: features learnt, the first ones that come; traffic chooses their names.
     """
 
     def __init__(
@@ -36,13 +40,18 @@ class Learner:
         types: Iterable[tuple[str, str]],
         learnt: Reference | None = None,
         since: float | None = None,
+        *,
+        limit: int = 1_000,
     ) -> None:
         kinds: dict[str, Kind] = {n: "categorical" if k == "categorical" else "numeric" for n, k in types}
         self._model = model
-        self._builder: ReferenceBuilder | None = ReferenceBuilder(
-            task=task, ignore=ignore, types=kinds, max_rows=REBUILDS[-1]
-        )
         self._plan = [n for n in (FIRST_ROWS, *REBUILDS) if learnt is None or n > learnt.rows]
+        self._builder: ReferenceBuilder | None = None
+        if self._plan:
+            self._builder = ReferenceBuilder(task=task, ignore=ignore, types=kinds, max_rows=REBUILDS[-1])
+        self._limit = limit
+        self._names: dict[str, None] = {}
+        self._collected = 0
         self._carried = 0 if learnt is None else learnt.rows
         self.since = since
         self.seconds = 0.0
@@ -51,7 +60,12 @@ class Learner:
     @property
     def rows(self) -> int:
         """Rows learnt from, those of an earlier run included while its reference is in force."""
-        return max(self._carried, self._builder.rows if self._builder is not None else REBUILDS[-1])
+        return max(self._carried, self._collected if self._builder is None else self._builder.rows)
+
+    @property
+    def collects(self) -> bool:
+        """Whether rows are held for a rebuild to come."""
+        return self._builder is not None
 
     def add(self, batch: ObservationBatch, now: float) -> Reference | None:
         """Takes a batch; a reference when one is due.
@@ -63,23 +77,32 @@ class Learner:
         self.seconds = max(self.seconds, now - self.since)
         if self._builder is None:
             return None
-        self._builder.add(sound(batch))
+        self._builder.add(self._limited(sound(batch)))
         self._version = batch.version
         if not self._plan or self._builder.rows < self._plan[0]:
             return None
-        while self._plan and self._builder.rows >= self._plan[0]:
-            self._plan.pop(0)
+        room = MAX_CELLS // max(len(self._names), 1)
+        self._plan = [n for n in self._plan if self._builder.rows < n <= room]
         return self._build(now)
+
+    def _limited(self, batch: ObservationBatch) -> ObservationBatch:
+        """The batch without features beyond the limit."""
+        for name in batch.features:
+            if len(self._names) < self._limit:
+                self._names[name] = None
+        if self._names.keys() >= batch.features.keys():
+            return batch
+        return replace(batch, features={n: c for n, c in batch.features.items() if n in self._names})
 
     def _build(self, now: float) -> Reference | None:
         assert self._builder is not None
         try:
-            made = self._builder.reference(created=now, model=self._model, version=self._version)
+            return self._builder.reference(created=now, model=self._model, version=self._version)
         except DataError:
             return None
-        if not self._plan:  # the last rebuild: the rows have served
-            self._builder = None
-        return made
+        finally:
+            if not self._plan:  # the last rebuild: the rows have served
+                self._collected, self._builder = self._builder.rows, None
 
     def words(self) -> str:
         """Progress for people: ``3,120 of 5,000 rows, 9 of 24 h``."""

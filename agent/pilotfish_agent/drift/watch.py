@@ -95,6 +95,7 @@ class DriftWatch:
         self._pending: list[Entry] = []
         self._cache = report.Cache()
         self._saved: checkpoint.Saved | None = None
+        self._kept = b""
         if reference is None:
             self.learner = self._new_learner()
         else:
@@ -109,12 +110,13 @@ class DriftWatch:
             return
         self._look(batch)
         features, predictions = self._repeats.fresh(batch)
+        comparison = self.comparison  # rows that complete the first reference are not tested against it
         self._learn(batch, now)
         self.clock.arrive(batch.rows, now)
-        if self.comparison is None or PREDICTION not in self.comparison.streams.index:
+        if comparison is None or PREDICTION not in comparison.streams.index:
             self._counters.unlisted_predictions(batch)
-        if self.comparison is not None:
-            self.comparison.add(batch, features, predictions)
+        if comparison is not None:
+            comparison.add(batch, features, predictions)
 
     def advance(self, now: float) -> list[Entry]:
         """Closes the open tick if it is due at ``now``; all transitions since the last call."""
@@ -156,6 +158,7 @@ class DriftWatch:
     def finish(self, now: float) -> list[Entry]:
         """Closes the open tick, whatever it holds, at ``now``: the end of a log."""
         if self.clock.open_rows:
+            self._repeats.zero()
             self._close(now)
         return self._taken()
 
@@ -208,8 +211,12 @@ class DriftWatch:
     # -- from one run to the next
 
     def checkpoint(self) -> bytes:
-        """What is known after the last closed tick, for `restore` of the next run."""
-        return checkpoint.save(self)
+        """What is known after the last closed tick, for `restore` of the next run.
+
+        While the tables of the streams are being built there is no evidence: then it is the checkpoint before.
+        """
+        self._kept = checkpoint.save(self) or self._kept
+        return self._kept
 
     def restore(self, content: bytes) -> bool:
         """Takes up a checkpoint of an earlier run; evidence follows when the tables are set.
@@ -224,7 +231,7 @@ class DriftWatch:
         saved = checkpoint.read(content, self, self._limit) if not self.clock.rows and self.judge is None else None
         if saved is None:
             return False
-        self.phis, self.last_run, self._saved = saved.phis, saved.last_run, saved
+        self.phis, self.last_run, self._saved, self._kept = saved.phis, saved.last_run, saved, content
         if self.learner is not None:
             self.learner = self._new_learner(saved.learnt, saved.since)
         self._compare_with(saved.streams).window.load(saved.part("window"))
@@ -339,12 +346,12 @@ class DriftWatch:
     def _roll(self, now: float) -> None:
         at = self.clock.due(now)
         if at is not None:
+            self._repeats.zero()
             self._close(at)
 
     def _close(self, at: float) -> None:
         """The tick is over: its counts go into the window, the counters and the evidence."""
         tick = self.clock.close(at)
-        self._repeats.zero()
         self.changes += 1
         if self.comparison is None:
             return
@@ -369,7 +376,8 @@ class DriftWatch:
     # -- inside: the reference
 
     def _new_learner(self, learnt: Reference | None = None, since: float | None = None) -> Learner:
-        return Learner(self.model, self._task, self._features.ignore, self._features.types, learnt, since)
+        features = self._features
+        return Learner(self.model, self._task, features.ignore, features.types, learnt, since, limit=self._limit)
 
     def _learn(self, batch: ObservationBatch, now: float) -> None:
         """Rows of a latched period never enter a provisional reference."""
