@@ -48,7 +48,7 @@ def config_page() -> str:
         lines += ["| key | default | example | |", "| --- | --- | --- | --- |"]
         for key, option, default in catalogue.declared(section):
             words = catalogue.words(default, option)
-            shown = f"`{words}`" if words not in {"", "[]"} else "none"
+            shown = f"`{words}`" if words not in {"", "[]", "{}"} else "none"
             lines.append(f"| `{key}` | {shown} | `{option.example}` | {_cell(option.help)} |")
         lines.append("")
     return "\n".join(lines)

@@ -51,10 +51,11 @@ def _validate(handover: "Handover") -> int:
     """``run --strict``: one line for each thing that `run` would go on without; 2 when there is one."""
     from pilotfish_agent import config
     from pilotfish_agent.launch.options import config_flags
+    from pilotfish_agent.launch.values import problems
 
     options = handover.options
     settings = config.load(options.get("config"), os.environ, config_flags(options))
-    lines = [problem.line() for problem in settings.problems] + handover.problems
+    lines = [problem.line() for problem in (*settings.problems, *problems(options))] + handover.problems
     reference = options.get("reference")
     if reference and not os.access(reference, os.R_OK):
         lines.append(f"--reference: got {reference!r}; expected a file that can be read")

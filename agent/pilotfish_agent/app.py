@@ -7,6 +7,7 @@ pipeline in one thread; the intake's socket has a thread of its own, because the
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import signal
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from pilotfish_agent import config, logs, memory
 from pilotfish_agent.drift.reference import Reference
@@ -24,6 +26,7 @@ from pilotfish_agent.hardware.tree import ProcessTree
 from pilotfish_agent.intake.listener import Intake
 from pilotfish_agent.launch.handover import Handover, Heart
 from pilotfish_agent.launch.options import config_flags
+from pilotfish_agent.launch.values import LISTEN, listen_address, problems
 from pilotfish_agent.pipeline.components import Components
 from pilotfish_agent.pipeline.model import Terms
 from pilotfish_agent.pipeline.step import Identity, Pipeline
@@ -32,7 +35,7 @@ from pilotfish_agent.state import files
 from pilotfish_agent.state.store import Store
 from pilotfish_agent.web import server
 from pilotfish_core.clock import Clock, SystemClock
-from pilotfish_core.errors import PilotfishError
+from pilotfish_core.errors import PilotfishError, UsageError
 from pilotfish_core.events import Event, Events
 from pilotfish_exporters.prometheus import Exporter
 
@@ -45,13 +48,27 @@ STEP_FAILED = Event("step_failed", "error", "A step of the pipeline failed; the 
 MEMORY_SHORT = Event("memory_short", "error", "The agent is at its memory ceiling; it saves and starts anew.")
 EVENTS = (CONFIG_BAD, REFERENCE_BAD, PORT_TAKEN, STARTED, STOPPED, STEP_FAILED, MEMORY_SHORT)
 
-LISTEN = "127.0.0.1:7374"
 STEP_SECONDS = 0.5
 """Between two drains: rows are judged once a tick (seconds), so this is delay enough, at half a millisecond a step."""
 LISTEN_RETRY = 5.0
 FAILURES = 10
 """Failed steps in a row after which the agent ends, so that the guard starts it with a clean slate."""
 START_ANEW = 75  # EX_TEMPFAIL of sysexits.h: the guard starts it again
+
+
+class Voice(Protocol):
+    """Who hears that the agent is well and prints its first lines: a guard (`Heart`); `attach` prints them itself."""
+
+    alone: bool
+
+    def beat(self) -> None:
+        """It is well."""
+
+    def warn(self, text: str) -> None:
+        """One line for the user, until it is ready."""
+
+    def ready(self, text: str) -> None:
+        """The start line."""
 
 
 @dataclass(slots=True)
@@ -61,9 +78,10 @@ class Surroundings:
     handover: Handover
     settings: config.Settings
     clock: Clock
-    heart: Heart
+    heart: Voice
     locate: Callable[[], tuple[int, int] | None]
     reference: Reference | None = None
+    config_ok: bool = True
     notices: list[str] = field(default_factory=list)
 
 
@@ -82,10 +100,12 @@ def start(around: Surroundings) -> int:
     usual = handover.log_file in {"", os.path.join(handover.state_dir, "agent.log")}  # not one that was asked for
     lines = logs.set_up(handover.log_file, level=log.level, form=log.format, journal=usual)
     events = Events(around.clock)
-    for problem in settings.problems:
-        events.emit(CONFIG_BAD, error=problem.line())
-        around.heart.warn(problem.line())
-    around.notices += [p.line() for p in settings.problems] + list(settings.warnings) + handover.problems
+    faults = [p.line() for p in (*settings.problems, *problems(handover.options))]
+    for fault in faults:
+        events.emit(CONFIG_BAD, error=fault)
+        around.heart.warn(fault)
+    around.config_ok = not faults
+    around.notices += faults + list(settings.warnings) + handover.problems
     _take_reference(around, events)
     memory.limit(settings.section("limits").memory)
     agent = Agent(around, events)
@@ -108,6 +128,7 @@ def _take_reference(around: Surroundings, events: Events) -> None:
         events.emit(REFERENCE_BAD, error=line)
         around.heart.warn(line)
         around.notices.append(line)
+        around.config_ok = False
 
 
 class Agent:
@@ -148,7 +169,7 @@ class Agent:
             model=model.name or handover.instance,
             reference=around.reference,
             reference_model=model.name or (around.reference.model if around.reference else None) or None,
-            config_ok=not settings.problems,
+            config_ok=around.config_ok,
             config_read=around.clock.wall(),
             notices=tuple(around.notices),
         )
@@ -236,12 +257,15 @@ class Agent:
 
     async def _listen(self) -> bool:
         wanted = self._around.handover.options.get("listen", LISTEN)
-        host, _, port = wanted.rpartition(":")
         try:
-            self._served = await server.serve(self._app, host.strip("[]") or "127.0.0.1", int(port))
-        except (OSError, ValueError, OverflowError) as error:
-            holder = holder_of(port)
-            line = f"--listen: cannot bind {wanted}: {getattr(error, 'strerror', None) or error}{holder}; retrying"
+            host, port = listen_address(wanted)
+        except UsageError:  # told at the start; metrics where nobody looks are better than none
+            host, port = listen_address(LISTEN)
+        try:
+            self._served = await server.serve(self._app, host, port)
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno and error.errno in errno.errorcode else error
+            line = f"--listen: cannot bind {wanted}: {why}{holder_of(port)}; retrying"
             self._events.emit(PORT_TAKEN, address=wanted, error=str(error))
             self._around.heart.warn(line)
             return False

@@ -24,6 +24,11 @@ def test_a_pid_is_watched_and_told_when_it_ends(live: Live) -> None:
     model = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
         live.attach("--pid", str(model.pid))
+        until(lambda: "watching PID" in live.err, "the start line")
+        assert live.err == (
+            f"pilotfish: watching PID {model.pid} ({live.status()['target']['name']}), "
+            f"metrics on http://{live.address()}/metrics, log {live.root}/state/toy/agent.log\n"
+        )
         until(lambda: live.metric("pilotfish_target_up") == 1.0, "the target")
         assert live.metric("pilotfish_process_resident_memory_bytes") is not None
     finally:
@@ -55,7 +60,9 @@ def test_a_port_is_waited_for_and_followed_over_a_restart(live: Live) -> None:
 
 def test_no_selector_and_bad_values_are_refused() -> None:
     """attach is strict: one line, exit 2."""
-    for words in ((), ("--pid", "x"), ("--port", "99999"), ("--config", "/nonexistent.yaml", "--pid", "1")):
+    me = ("--pid", str(os.getpid()))
+    bad = ((*me, "--reference", "/nonexistent.json"), (*me, "--listen", "nowhere"))
+    for words in ((), ("--pid", "x"), ("--port", "99999"), ("--config", "/nonexistent.yaml", "--pid", "1"), *bad):
         done = subprocess.run([*PILOTFISH, "attach", *words], capture_output=True, text=True, timeout=60)
         assert done.returncode == 2, words
         assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -88,7 +95,7 @@ def test_workers_on_one_port_have_one_root() -> None:
         port = int(parent.stdout.readline())
         until(lambda: len(_locate.listeners(port)) == 4, "the workers")
         assert _locate.common_root(_locate.listeners(port)) == parent.pid
-        assert _locate.holder_of(str(port)).startswith(" (held by ")
+        assert _locate.holder_of(port).startswith(" (held by ")
     finally:
         os.killpg(parent.pid, signal.SIGKILL)
         parent.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 
 from pilotfish_agent.launch import places
@@ -27,25 +28,55 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state-dir", metavar="D", help="where state is kept")
     parser.add_argument("--log-file", metavar="F", help="where the log goes")
     parser.add_argument("--intake-group", metavar="GROUP", help="the group that may send to intake.sock")
+    parser.add_argument("--quiet", action="store_true", help="no line on stderr, except errors that end it")
+
+
+class Voice:
+    """No guard listens: the start line and what goes wrong before it are printed here.
+
+    Args:
+        quiet: nothing is.
+    """
+
+    __slots__ = ("_done", "alone")
+
+    def __init__(self, quiet: bool) -> None:
+        self.alone = True
+        self._done = quiet
+
+    def beat(self) -> None:
+        """Nobody waits for it."""
+
+    def warn(self, text: str) -> None:
+        """One line, until the start line; then it is the log's."""
+        if not self._done:
+            print(f"pilotfish: {text}", file=sys.stderr, flush=True)
+
+    def ready(self, text: str) -> None:
+        """The start line."""
+        self.warn(text)
+        self._done = True
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the agent in this process until SIGTERM or SIGINT."""
     from pilotfish_agent import app, config
     from pilotfish_agent.hardware import _locate
-    from pilotfish_agent.launch.handover import Heart
+    from pilotfish_agent.launch.values import problems
+    from pilotfish_agent.reference_file import load_reference
     from pilotfish_core.clock import SystemClock
 
     given = {k.replace("_", "-"): v for k, v in vars(args).items() if v is not None}
     flags = {"model.name": args.model, "model.version": args.model_version}
     flags |= {"target.pid": args.pid, "target.port": args.port}
     settings = config.load(args.config, os.environ, {k: v for k, v in flags.items() if v is not None})
-    if settings.problems:
-        raise settings.problems[0]
+    for problem in (*settings.problems, *problems(given)):
+        raise problem
     target = settings.section("target")
     if target.pid is None and target.port is None:
         todo = "see `pilotfish attach --help`"
         raise UsageError("attach: no selector", expected="--pid N, --port N, or target: in the config", todo=todo)
+    reference = load_reference(args.reference, lambda: None) if args.reference else None
     find = _locate.finder(target.pid, target.port)
     key = find()
     own = (os.getpid(), _locate.start_time(os.getpid()) or 0)
@@ -57,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     except places.NoPlaceError as error:
         raise UnavailableError("attach: no runtime folder", got=str(error), todo="set PILOTFISH_RUNTIME_DIR") from None
     handover = _handover(given, instance, key, target.port)
-    around = app.Surroundings(handover, settings, SystemClock(), Heart(-1), locate=find)
+    around = app.Surroundings(handover, settings, SystemClock(), Voice(args.quiet), locate=find, reference=reference)
     try:
         return app.start(around)
     finally:
@@ -77,7 +108,7 @@ def _handover(given: dict[str, str], instance: Instance, key: tuple[int, int] | 
         model_start=key[1] if key else 0,
         launched_ns=time.time_ns(),
         problems=[instance.problem] if instance.problem else [],
-        options={k: v for k, v in given.items() if k in {"listen", "reference", "intake-group", "config"}},
+        options={k: v for k, v in given.items() if k in {"listen", "intake-group", "config"}},
     )
 
 

@@ -88,10 +88,10 @@ def finder(pid: int | None, port: int | None) -> Callable[[], Key | None]:
     return find
 
 
-def holder_of(port: str) -> str:
+def holder_of(port: int) -> str:
     """`` (held by NAME, PID 7)`` for an error line; empty when nobody is seen there."""
     try:
-        pids = listeners(int(port))
+        pids = listeners(port)
         return f" (held by {psutil.Process(pids[0]).name()}, PID {pids[0]})" if pids else ""
-    except (ValueError, OSError, psutil.Error):
+    except (OSError, psutil.Error):
         return ""

@@ -30,7 +30,7 @@ CAPTURE_MODE = Metric(
 RELOAD_OK = Metric(
     "pilotfish_config_last_reload_successful",
     "gauge",
-    "0 when the configuration had errors and only its good part is in force; `pilotfish config check` names them.",
+    "0 when configuration, options or reference had errors and only what is good is in force; the log names them.",
 )
 RELOAD_TIME = Metric(
     "pilotfish_config_last_reload_success_timestamp_seconds", "gauge", "When the configuration was last read well."

@@ -9,8 +9,8 @@ RULE = Rule(
     hold="5m",
     summary="{{ $labels.instance }} could not take its configuration",
     description=(
-        "The agent on {{ $labels.instance }} runs on what was good of its configuration. `pilotfish config check` "
-        "prints each fault with its line."
+        "The agent on {{ $labels.instance }} runs on what was good of its configuration. `pilotfish status` there names "
+        "each fault, `pilotfish config check` those of the file with their lines."
     ),
     scenarios=(
         Scenario(

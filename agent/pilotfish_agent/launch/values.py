@@ -1,0 +1,38 @@
+"""What is wrong with options that are no configuration key. The agent asks, never the launcher."""
+
+from collections.abc import Mapping
+
+from pilotfish_core.errors import UsageError
+
+LISTEN = "127.0.0.1:7374"
+CAPTURES = ("auto", "off")
+"""Capture modes of this version; with `auto` it is the SDK that tells of the traffic."""
+
+
+def listen_address(text: str) -> tuple[str, int]:
+    """Host and port of ``HOST:PORT``, ``[v6]:PORT``, ``:PORT`` or ``PORT``; the host is loopback when not given.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        raise UsageError("--listen", got=text, expected=f"HOST:PORT such as {LISTEN}; port 0 for any that is free")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def problems(options: Mapping[str, str]) -> list[UsageError]:
+    """What cannot be done as asked, in the order of the options."""
+    found = []
+    for name, text in options.items():
+        if name == "listen":
+            try:
+                listen_address(text)
+            except UsageError as error:
+                found.append(error)
+        if name == "capture" and text not in CAPTURES:
+            expected = "auto or off: this version knows the traffic from the SDK only"
+            found.append(UsageError("--capture", got=text, expected=expected))
+        if name == "relay-listen":
+            found.append(UsageError("--relay-listen", got=text, expected="nothing: this version has no relay"))
+    return found

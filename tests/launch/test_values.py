@@ -1,0 +1,36 @@
+"""Options that are no configuration key."""
+
+import pytest
+
+from pilotfish_agent.launch.values import listen_address, problems
+from pilotfish_core.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:7374", ("127.0.0.1", 7374)),
+        (":0", ("127.0.0.1", 0)),
+        ("8000", ("127.0.0.1", 8000)),
+        ("[::1]:65535", ("::1", 65535)),
+        ("0.0.0.0:1", ("0.0.0.0", 1)),
+    ],
+)
+def test_a_listen_address_is_host_and_port(text: str, address: tuple[str, int]) -> None:
+    """A host that is not given is loopback: /metrics is shown to nobody else unasked."""
+    assert listen_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["", "nowhere", "host:", "host:65536", "host:-1", "host:1e3", "host:\u0661"])
+def test_another_text_is_refused_with_an_example(text: str) -> None:
+    """What, got, expected."""
+    with pytest.raises(UsageError, match=r"--listen.*HOST:PORT such as 127\.0\.0\.1:7374"):
+        listen_address(text)
+
+
+def test_what_this_version_cannot_do_is_said() -> None:
+    """A capture mode that is not there is never taken silently for one that is."""
+    assert problems({"capture": "auto", "listen": ":0", "model": "m"}) == []
+    assert problems({"capture": "off"}) == []
+    wrong = problems({"capture": "tap", "relay-listen": ":1", "listen": "x"})
+    assert [p.what for p in wrong] == ["--capture", "--relay-listen", "--listen"]
