@@ -138,3 +138,17 @@ def test_show_refuses_what_is_no_reference(call: Call, table: str) -> None:
     code, _, err = call("reference", "show", table)
     assert code == 2
     assert "reference build" in err
+
+
+def test_too_few_ticks_tell_nothing_of_dependence(call: Call, tmp_path: Path) -> None:
+    """One moment for all rows, or 24 ticks: nothing was measured, so phi is not known, and the notice says so."""
+    path = str(tmp_path / "ref.json")
+    for items in (({**r, "ts": START} for r in records(2_000, 1)), records(2_400, 1)):
+        data = as_jsonl(tmp_path / "d.jsonl", items)
+        code, _, err = call("reference", "build", data, "-o", path)
+        assert code == 0
+        assert {(f.phi, f.phi_source) for f in load(path).features} == {(1.0, "unknown")}
+        assert "times in at least 26 ticks" in err
+    data = as_jsonl(tmp_path / "d.jsonl", records(2_600, 1))
+    assert call("reference", "build", data, "-o", path)[0] == 0
+    assert {f.phi_source for f in load(path).features} == {"times"}

@@ -285,3 +285,35 @@ def test_replaying_takes_memory_that_does_not_grow(call: Call, tmp_path: Path, r
         tracemalloc.stop()
         os.unlink(log)
     assert peaks[1] < 1.3 * peaks[0]
+
+
+def test_a_log_may_begin_with_predictions_alone(call: Call, tmp_path: Path, reference: str) -> None:
+    """Columns are missing when no record has them, not when the first ones do not."""
+    alone = [{"ts": START, "prediction": "yes"}] * 3
+    log = as_jsonl(tmp_path / "log.jsonl", iter([*alone, *records(500, 5)]))
+    assert replayed(call, log, "--reference", reference)["rows"] == 503
+    only = as_jsonl(tmp_path / "only.jsonl", iter(alone))
+    code, _, err = call("replay", only, "--reference", reference)
+    assert code == 2
+    assert "lack: 'a', 'c'" in err
+
+
+def test_rows_are_numbers_of_the_file_at_every_batch_end(call: Call, tmp_path: Path, reference: str) -> None:
+    """Also where the tick closes with the first row of a batch, or with the end of the file."""
+    items = list(records(5_100, 8, 3.0, 4_900))
+    lines = [json.dumps(r) for r in items[:5_000]]
+    log = tmp_path / "bad.jsonl"
+    log.write_text("\n".join(["nonsense"] * 7 + lines) + "\n", encoding="utf-8")
+    report = replayed(call, str(log), "--reference", reference, "--skip-bad")
+    assert {a["row"] for a in report["alarms"]} == {5_007}
+    log.write_text("\n".join(["nonsense"] * 5_000 + lines[4_000:]) + "\n", encoding="utf-8")
+    late = replayed(call, str(log), "--reference", reference, "--skip-bad")
+    assert {a["row"] for a in late["alarms"]} == {6_000}
+
+
+def test_limits_of_the_configuration_hold(call: Call, tmp_path: Path, shifted: str, reference: str) -> None:
+    """`limits.features` decides what is tested, as in the agent."""
+    config = tmp_path / "pilotfish.yaml"
+    config.write_text("limits: {features: 1}\n", encoding="utf-8")
+    report = replayed(call, shifted, "--reference", reference, "--config", str(config))
+    assert [f["feature"] for f in report["final"]] == ["a", "@prediction", "@model"]

@@ -120,8 +120,9 @@ def reference_notices(made: Reference) -> Iterator[str]:
         )
     if any(f.phi_source == "unknown" for f in made.features):
         yield (
-            "whether rows depend on one another is not known: build with --time-column (rows have times) or with "
-            "--independent (rows have no order); else the first 1,600 ticks learn it, and alarms are info until then"
+            "whether rows depend on one another is not known: build with --time-column (rows in order, with times in "
+            "at least 26 ticks) or with --independent (rows have no order); else the first 1,600 ticks learn it, and "
+            "alarms are info until then"
         )
 
 

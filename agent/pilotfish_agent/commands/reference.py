@@ -87,7 +87,8 @@ def _show(args: argparse.Namespace) -> int:
     made = load(args.reference)
     settings = _data.load_settings(args, {"drift.false_alarms": args.false_alarms, "drift.min_effect": args.min_effect})
     drift = settings.section("drift")
-    effects = detectable(DriftWatch(made.model or "", made, drift))
+    most = settings.section("limits").features
+    effects = detectable(DriftWatch(made.model or "", made, drift, max_features=most))
     if args.json:
         print(json.dumps(summary(made, effects, drift.false_alarms.text), ensure_ascii=False, allow_nan=False))
     else:

@@ -28,6 +28,7 @@ from pilotfish_core.errors import UsageError
 HELP = "run a log through the drift engine: what would have alarmed, when and why"
 ROW_TICK_SECONDS = 60.0  # a tick of a fixed number of rows stands for one minute
 _MAX_ROWS_PER_TICK = 1_000_000
+_LOOK_ROWS = 50_000  # a column that none of so many records has is missing; one that comes late is not
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -60,14 +61,15 @@ def run(args: argparse.Namespace) -> int:
     reference = _data.any_reference(args.reference, args, settings)
     drift = settings.section("drift")
     model = args.model or reference.model or ""
-    watch = DriftWatch(model, reference, drift, task=settings.section("model").task)
+    most = settings.section("limits").features
+    watch = DriftWatch(model, reference, drift, task=settings.section("model").task, max_features=most)
     replay = Replay(watch, reference, rows_per_tick, drift.tick)
     replay.tables()
     log = DataFile(args.log, _data.layout(args), skip_bad=args.skip_bad)
     file: Source = ahead.ReadAhead(log) if ahead.worth_it(log) else log
     for rows in _data.with_progress(file, "replaying"):
         replay.feed(rows, file)
-    replay.finish()
+    replay.finish(file)
     for notice in replay.notes(file):
         _data.say(f"notice: {notice}")
     found = replay.report(file.rows, drift.false_alarms.text)
@@ -100,6 +102,8 @@ class Replay:
     _times: TickSplitter = field(init=False)
     _counted: RowSplitter = field(init=False)
     _read: int = 0
+    _number: int = 0
+    _complete: bool = False
     _last: float | None = None
     _timed: bool = False
 
@@ -123,8 +127,9 @@ class Replay:
             UsageError: no times and no --rows-per-tick, or columns of the reference are missing.
         """
         if not self._read:
-            require(self.reference, file.names, file.name)
             self._timed = rows.times is not None
+        if not self._complete:
+            self._look(file, last=self._read >= _LOOK_ROWS)
         if self.rows_per_tick is None:
             if rows.times is None:
                 raise UsageError(
@@ -141,22 +146,39 @@ class Replay:
         self._take(entries, rows)
         self.tables()
         self._read += rows.batch.rows
+        self._number = int(rows.numbers[-1])
         if rows.times is not None:
             self._last = float(rows.times[-1])
 
-    def finish(self) -> None:
-        """Closes the last tick where the rule would."""
+    def finish(self, file: Source) -> None:
+        """Closes the last tick where the rule would.
+
+        Raises:
+            UsageError: columns of the reference are missing.
+        """
+        if not self._complete:
+            self._look(file, last=True)
         if self.rows_per_tick is None:
             at = self._times.flush()
             if at is not None:
                 self.ticks += 1
                 self._take(self.watch.finish(at), None)
 
+    def _look(self, file: Source, *, last: bool) -> None:
+        """Whether the file has all columns; a record may lack one, so that is sure at the ``last`` look only."""
+        try:
+            require(self.reference, file.names, file.name)
+        except UsageError:
+            if last:
+                raise
+        else:
+            self._complete = True
+
     def _take(self, entries: list[Entry], rows: Rows | None) -> None:
         for entry in entries:
-            row = entry.row
-            if rows is not None and 0 <= row - self._read - 1 < len(rows.numbers):
-                row = int(rows.numbers[row - self._read - 1])
+            row = self._number  # of the file, where bad rows have numbers too; the tick ended with the last batch
+            if rows is not None and entry.row > self._read:
+                row = int(rows.numbers[entry.row - self._read - 1])
             item = {
                 "feature": entry.feature,
                 "ts": entry.ts if self._timed else None,

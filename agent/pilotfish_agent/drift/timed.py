@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pilotfish_agent.drift.dependence import Phi
+from pilotfish_agent.drift.dependence import LEAST, Phi
 from pilotfish_agent.windows.ticks import TickRule, TickSplitter
 from pilotfish_core.nouns import Column
 
@@ -111,8 +111,8 @@ class Dependence:
             self._open[name] = counts[-1]
 
     def values(self, rows: int) -> dict[str, float]:
-        """Phi by column; none when the rows were not in order."""
-        if self.splitter.late > MAX_LATE_SHARE * rows:
+        """Phi by column; none when the rows were not in order, or fill too few ticks to say anything."""
+        if self.splitter.late > MAX_LATE_SHARE * rows or self.ticks <= LEAST:
             return {}
         return {name: phi.value() for name, phi in self.phis.items()}
 
