@@ -97,4 +97,4 @@ def _large(batch: Batch, total: int, sender: Sender) -> None:
     if table:
         columns += [((wire.FEATURE, n), c) for n, c in zip(table.names, table.columns, strict=True)]
         sender.lost += table.skipped
-    sender.push(_table.sections(columns, kept))
+    sender.push(_table.sections(columns, kept), kept)

@@ -51,7 +51,8 @@ def call(monitor: Monitor, target: Callable[..., Any], args: Any, kwargs: Any, *
 
 async def _awaited(monitor: Monitor, result: Coroutine[Any, Any, Any], table: Any, reading: Mapping[str, Any]) -> Any:
     """The same for an `async def`: its time is that from the first step to the result."""
-    token = _INSIDE.set(_INSIDE.get() | {id(monitor)})
+    outside = _INSIDE.get()
+    _INSIDE.set(outside | {id(monitor)})
     start = time.perf_counter()
     try:
         answer = await result
@@ -59,7 +60,7 @@ async def _awaited(monitor: Monitor, result: Coroutine[Any, Any, Any], table: An
         monitor.failed(time.perf_counter() - start)
         raise
     finally:
-        _INSIDE.reset(token)
+        _INSIDE.set(outside)  # not by a token: the last step may run in another context than the first
     monitor.told(table, answer, time.perf_counter() - start, **reading)
     return answer
 

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 
 from pilotfish import _find, wire
-from pilotfish._rows import Rows
+from pilotfish._rows import MAX_FEATURES, Rows, size
 from pilotfish._schema import Schema, getter
 from pilotfish._sender import EXIT_SECONDS, Sender
 
@@ -96,7 +96,8 @@ class Monitor:
         try:
             named = features if isinstance(features, Mapping) else self._named(features)
             schema = self._rows.add(named, prediction, latency, id=id, slices=slices)
-            if schema is not self._last[0] and schema.key[:2] == _DIRECT and len(schema.key) == len(named) + 2:
+            plain = id is None and not slices and len(schema.key) == len(named) + 2  # all features, and nothing else
+            if plain and schema is not self._last[0] and schema.key[:2] == _DIRECT:
                 names = {str(name): name for name in named}
                 self._last = (schema, len(named), getter([names[name] for _, name in schema.key[2:]]))
             if sender.parked or len(schema.rows) >= schema.limit:
@@ -197,6 +198,8 @@ class Monitor:
     def _named(self, features: Any) -> dict[str, Any]:
         if features is None:
             return {}
+        if isinstance(features, (str, bytes)) or size(features) > MAX_FEATURES:
+            return {}  # a prompt, an image: no features; it stays in the process
         if hasattr(features, "items"):  # a row of a data frame
             return dict(features.items())
         values = features.tolist() if hasattr(features, "tolist") else list(features)
@@ -205,9 +208,15 @@ class Monitor:
         return dict(zip(self.columns(len(values)), values, strict=True))
 
     def columns(self, count: int) -> tuple[str, ...]:
-        """Names of the columns of an array without names."""
+        """Names of the columns of an array without names.
+
+        Raises:
+            TypeError: there are more than any features.
+        """
         if self._feature_names is not None and len(self._feature_names) == count:
             return self._feature_names
+        if count > MAX_FEATURES:  # before a million names are made, and kept
+            raise TypeError(f"{count} columns")
         numbered = self._numbered  # of the last width; other threads may have others
         if len(numbered) != count:
             numbered = self._numbered = tuple(f"f{i}" for i in range(count))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 
 from pilotfish import wire
 from pilotfish._schema import NAN, Key, Schema, float_of, kind_of, plain, widened
@@ -76,7 +77,7 @@ class Rows:
     ) -> Schema:
         where = (head, names, outcome)
         schema = self._current.get(where)
-        if schema is not None:
+        if schema is not None and not schema.retired:
             try:
                 if tuple(map(type, values)) in schema.plans or schema.accepts(values):
                     schema.add(values)
@@ -124,12 +125,13 @@ class Rows:
         if schema is None:
             schema = Schema(key, kinds, outcome)
             if len(self._schemas) >= MAX_SCHEMAS:
-                for old in list(self._schemas.values()):
-                    self._sender.drop_schema(old)
+                old = list(self._schemas.values())
                 self._schemas.clear()
                 self._current.clear()
-            self._schemas[where] = schema
-            self._sender.schemas.append(schema)
+                self._sender.retire(old)
+            made, schema = schema, self._schemas.setdefault(where, schema)  # another thread may have been faster
+            if schema is made:
+                self._sender.schemas.append(schema)
         return schema
 
     def _shape(self, names: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -170,12 +172,22 @@ def _classes(classes: Sequence[str], count: int) -> Iterable[str]:
     return classes if len(classes) == count else [""] * count
 
 
+def size(value: Any) -> int:
+    """Cells of an array, items of a list; 0 of what has no length. Looks at no cell."""
+    try:
+        return prod(getattr(value, "shape", None) or (len(value),))
+    except TypeError:
+        return 0
+
+
 def probabilities(value: Any) -> list[float] | None:
     """The numbers of a list or array in [0, 1] that sum to 1; None for everything else."""
     if isinstance(value, (float, str, int)) or value is None:
         return None
     if getattr(value, "ndim", 1) == 2 and len(value) == 1:
         value = value[0]
+    if getattr(value, "ndim", 1) != 1 or size(value) > wire.MAX_COLUMNS:
+        return None
     if hasattr(value, "tolist"):
         value = value.tolist()
     if not isinstance(value, (list, tuple)) or not value:

@@ -47,16 +47,18 @@ def kind_of(value: Any) -> int | None:
     if isinstance(value, int):
         return wire.INTEGER if -(2**63) <= value < 2**63 else wire.TEXT
     scalar = plain(value)
-    if scalar is value:
+    if scalar is not None and not isinstance(scalar, (str, bool, float, int)):
         raise TypeError(type(value).__name__)
     return kind_of(scalar)
 
 
 def plain(value: Any) -> Any:
     """The Python number, text or None of a scalar of numpy, torch, pandas or decimal; anything else as it came."""
+    name = type(value).__name__
+    if name in {"longdouble", "float128", "float96"}:  # whose `item` is another one
+        return float(value)
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         return value.item()
-    name = type(value).__name__
     if name in {"NAType", "NaTType"}:
         return None
     if name in {"Decimal", "Fraction"}:
@@ -111,12 +113,16 @@ class Schema:
         types: the value types of the row before, when its values needed no conversion.
         rows: packed rows: bytes, or (bytes, text) when there are text columns. Observers only append to it.
         limit: rows that fill a frame.
+        retired: forgotten: no new rows are to be added.
 
     Raises:
         ValueError: for columns that no frame can hold.
     """
 
-    __slots__ = ("_split", "descriptor", "key", "kinds", "limit", "mixed", "outcome", "pack", "plans", "rows", "types")
+    __slots__ = (
+        *("_split", "descriptor", "key", "kinds", "limit", "mixed", "outcome", "pack", "plans", "retired", "rows"),
+        "types",
+    )
 
     def __init__(self, key: Key, kinds: Sequence[int], outcome: int = 0) -> None:
         self.key = key
@@ -131,6 +137,7 @@ class Schema:
         self.types: list[type] | None = None
         self.plans: dict[tuple[type, ...], Plan] = {}
         self.rows: list[Any] = []
+        self.retired = False
         room = BODY_BYTES - len(self.descriptor) - wire.SECTION_BYTES
         self.limit = min(FRAME_ROWS, room // (8 * len(numbers) + len(texts) or 1))
         named = [column for column in key if column[0] != wire.PROBABILITY]
@@ -157,8 +164,15 @@ class Schema:
             for i, convert in plan:
                 values[i] = convert(values[i])
         else:
-            self.types = list(types)
+            listed = list(types)
+            if not self.retired:  # else rows of these types would come here for ever, and nobody sends them
+                self.types = listed
         self.rows.append(self.mix(values) if self.mixed else self.pack(*values))
+
+    def retire(self) -> None:
+        """No row shall find its way here any more."""
+        self.retired = True
+        self.types = None
 
     def _learn(self, types: tuple[type, ...]) -> Plan:
         """What has to be converted when the values have these types: all but plain numbers and texts."""

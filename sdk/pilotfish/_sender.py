@@ -31,6 +31,9 @@ MAX_BYTES = 8 << 20
 WAITING_ROWS = 1_000
 """Newest rows kept while there is no socket yet."""
 SEND_BUFFER = 1 << 20
+PUSH_SECONDS = 0.1
+"""Longest wait of a large batch for the lock, which is held for a few milliseconds: only a signal handler or finalizer
+that interrupts the sender in its own thread finds it held for longer."""
 
 _SENDERS: weakref.WeakSet[Sender] = weakref.WeakSet()
 _HOOKED: list[bool] = []
@@ -64,9 +67,10 @@ class Sender:
             os.register_at_fork(after_in_child=_after_fork)
 
     def _reset(self) -> None:
-        self.off = not self._waits
+        self.off = self.closed or not self._waits
         self.parked = True
         self._lock = threading.Lock()
+        self._starting = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._pending: deque[tuple[bytes, int]] = deque()
@@ -81,9 +85,7 @@ class Sender:
         """In the child: the rows are the parent's to send; a lock may be held by a thread that is not here."""
         for schema in self.schemas:
             schema.rows.clear()
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self._disconnect()
         self._reset()
 
     def probe(self) -> bool:
@@ -98,23 +100,34 @@ class Sender:
 
     def turn(self) -> None:
         """Called by an observer after its row when a frame is full or the thread is parked; never waits."""
-        if self.parked:
-            self._unpark()
-        if self._lock.acquire(blocking=False):
-            try:
-                if any(len(schema.rows) >= schema.limit for schema in self.schemas):
-                    self._collect()
-                    if not self._blocked:
-                        self._send()
-            finally:
-                self._lock.release()
+        try:
+            if self.parked:
+                self._unpark()
+            if self._lock.acquire(blocking=False):
+                try:
+                    if any(len(schema.rows) >= schema.limit for schema in self.schemas):
+                        self._collect()
+                        if not self._blocked:
+                            self._send()
+                finally:
+                    self._lock.release()
+        except Exception:  # noqa: BLE001, S110 - never into the model; its row is taken, the next turn sends it
+            pass
 
-    def push(self, bodies: Iterable[tuple[bytes, int]]) -> None:
-        """Takes packed sections (with their rows) that need no more collecting."""
-        with self._lock:
+    def push(self, bodies: Iterable[tuple[bytes, int]], total: int) -> None:
+        """Takes packed sections (with their rows, ``total`` in all) that need no more collecting."""
+        if not self._lock.acquire(timeout=PUSH_SECONDS):
+            self.lost += total
+            return
+        try:
             for body, rows in bodies:
-                self._keep(body, rows)
+                if body:
+                    self._keep(body, rows)
+                else:
+                    self.lost += rows
             self._send()
+        finally:
+            self._lock.release()
         if self.parked:
             self._unpark()
 
@@ -144,44 +157,66 @@ class Sender:
             self.flush(timeout)
         self.closed = self.off = True
         self._wake.set()
+        if self._lock.acquire(timeout=timeout):  # not while the thread sends: the number may be the model's next file
+            try:
+                self._disconnect()
+            finally:
+                self._lock.release()
+
+    def _disconnect(self) -> None:
         connection, self._socket = self._socket, None
         if connection is not None:
             connection.close()
 
-    def drop_schema(self, schema: Schema) -> None:
-        """Forgets a schema; its rows are sent first."""
-        with self._lock:
-            self._collect()
-            if schema in self.schemas:
-                self.schemas.remove(schema)
+    def retire(self, schemas: Iterable[Schema]) -> None:
+        """Forgets schemas, each once its rows are on their way; never waits."""
+        for schema in schemas:
+            schema.retire()
+        if self._lock.acquire(blocking=False):
+            try:
+                self._collect()
+            finally:
+                self._lock.release()
 
     def _unpark(self) -> None:
         self.parked = False
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="pilotfish", daemon=True)
-            try:
-                self._thread.start()
-            except RuntimeError:  # no thread to be had (limits, or the interpreter ends): the next row tries again
-                self._thread = None
-                self.parked = True
-        else:
+        if self._thread is not None:
             self._wake.set()
+        elif self._starting.acquire(blocking=False):  # else another observer starts it right now
+            try:
+                self._start()
+            finally:
+                self._starting.release()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="pilotfish", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # no thread to be had (limits, or the interpreter ends): the next row tries again
+            self._thread = None
+            self.parked = True
 
     def _run(self) -> None:
         """The thread: sends what has waited, waits for the socket, parks when there is nothing."""
         while not self.closed:
-            self._wait(FLUSH_SECONDS)
-            self._wake.clear()
-            with self._lock:
-                self._collect()
-                idle = not self._send() and not self._pending
-                self._blocked = bool(self._pending)
-            if idle:
-                self.parked = True
-                # whoever comes from here on sees `parked` and wakes us; whoever came before is seen here
-                if not self._wanted():
-                    self._wake.wait()
-                self.parked = False
+            try:
+                self._round()
+            except Exception:  # noqa: BLE001 - no traceback of ours on the model's stderr; the next round tries again
+                time.sleep(FLUSH_SECONDS)
+
+    def _round(self) -> None:
+        self._wait(FLUSH_SECONDS)
+        self._wake.clear()
+        with self._lock:
+            self._collect()
+            idle = not self._send() and not self._pending
+            self._blocked = bool(self._pending)
+        if idle:
+            self.parked = True
+            # whoever comes from here on sees `parked` and wakes us; whoever came before is seen here
+            if not self._wanted():
+                self._wake.wait()
+            self.parked = False
 
     def _wanted(self) -> bool:
         return self.closed or any(schema.rows for schema in self.schemas)
@@ -205,6 +240,8 @@ class Sender:
         for schema in list(self.schemas):
             ready = len(schema.rows)
             if not ready:
+                if schema.retired:  # a thread that still held it while it retired has added its row by now
+                    self.schemas.remove(schema)
                 continue
             rows = schema.rows[:ready]
             del schema.rows[:ready]  # rows appended meanwhile stand behind these
@@ -265,9 +302,7 @@ class Sender:
         if error.errno == errno.EMSGSIZE:
             self.lost += self._drop()
             return
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self._disconnect()
         self._next_connect, self._retry = 0.0, RECONNECT_SECONDS[0]
         if not self._waits:  # the agent that was found is gone: as if there had never been one
             self.off = True
@@ -281,13 +316,15 @@ class Sender:
         self._next_connect = now + (self._retry if self._waits else PROBE_SECONDS)
         self._retry = min(1.5 * self._retry, RECONNECT_SECONDS[1])
         for path in self._find():
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            try:
+            connection: socket.socket | None = None
+            try:  # the model may have used up its descriptors, too
+                connection = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
                 connection.setblocking(False)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
                 connection.connect(path)
-            except OSError:
-                connection.close()
+            except (OSError, TypeError):  # TypeError: what was given as `socket` is no path
+                if connection is not None:
+                    connection.close()
             else:
                 self._socket = connection
                 return True

@@ -90,8 +90,8 @@ def _columns(data: Any, name: Callable[[int], tuple[str, ...]], *, row: bool) ->
             raise TypeError(f"{width} columns")
         yield from zip(name(width), (data[:, j] for j in range(width)), strict=True)
     elif getattr(data, "ndim", None) == 1:
-        listed = data.tolist()
-        yield from zip(name(len(listed)), ([v] for v in listed), strict=True) if row else [(name(1)[0], data)]
+        names = name(len(data) if row else 1)  # first: it refuses what is too wide to be read
+        yield from zip(names, ([v] for v in data.tolist()), strict=True) if row else [(names[0], data)]
     elif isinstance(data, (list, tuple)) and data:
         yield from _of_list(data, name, row=row)
     else:
@@ -102,6 +102,8 @@ def _named(key: str, column: Any) -> Iterator[tuple[str, Any]]:
     """A mapping's column; one of two dimensions is several."""
     if getattr(column, "ndim", 1) == 2:
         width = column.shape[1]
+        if width > MAX_FEATURES:
+            raise TypeError(f"{width} columns")
         names = [key] if width == 1 else [f"{key}_{j}" for j in range(width)]
         yield from zip(names, (column[:, j] for j in range(width)), strict=True)
     elif isinstance(column, (str, bytes)) or not hasattr(column, "__len__") or getattr(column, "ndim", 1) != 1:
