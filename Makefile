@@ -7,26 +7,32 @@ GROUP ?= walking
 SOURCES := $(shell git ls-files sdk core agent exporters alerts bin pyproject.toml README.md LICENSE 2>/dev/null)
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 
-.PHONY: demo test test-slow check wheel dev coverage bench bars bars-slow docs-reference system-deps lock clean
+# What a target does stands behind its name: `make` alone prints that.
+.DEFAULT_GOAL := help
 
-demo: $(VENV)/.wheel
+.PHONY: help demo test test-slow check wheel dev coverage bench bars bars-slow docs-reference system-deps lock clean
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name words; do printf '%-16s%s\n' "$$name" "$$words"; done
+
+demo: $(VENV)/.wheel ## a real model, real traffic, a shift, an alarm (DEMO_SECONDS=150, DEMO_SHIFT=frozen)
 	@$(PY) -m examples.digits.demo
 
 test: SECONDS_START := $(shell date +%s)
-test: check
+test: check ## lint, types, import contracts, tests on the built wheel
 	$(PY) -m pytest -m "not slow" -q; code=$$?; echo "make test: $$(( $$(date +%s) - $(SECONDS_START) )) s" >&2; exit $$code
 
-test-slow: $(VENV)/.wheel
+test-slow: $(VENV)/.wheel ## the tests of minutes
 	$(PY) -m pytest -m slow -q
 
 # Lint, types and import contracts run on the checkout, tests on the built wheel.
-check: $(VENV)/.wheel
+check: $(VENV)/.wheel ## lint, types, import contracts
 	$(VENV)/bin/ruff check --quiet .
 	$(VENV)/bin/ruff format --quiet --check .
 	$(VENV)/bin/mypy --no-error-summary
 	$(VENV)/bin/lint-imports --no-logo --no-cache
 
-wheel: $(VENV)/.wheel
+wheel: $(VENV)/.wheel ## dist/*.whl, installed in .venv
 
 $(VENV)/.lock: requirements.lock
 	@echo "building $(VENV) from requirements.lock (about a minute)" >&2
@@ -40,37 +46,37 @@ $(VENV)/.wheel: $(VENV)/.lock $(SOURCES)
 	@touch $@
 
 # An editable install for work on the sources; `make wheel` goes back.
-dev: $(VENV)/.lock
+dev: $(VENV)/.lock ## an editable install
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.wheel
 
-coverage: $(VENV)/.wheel
+coverage: $(VENV)/.wheel ## tests with coverage
 	$(VENV)/bin/coverage run -m pytest -m "not slow" -q
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
 
-bars: $(VENV)/.wheel
+bars: $(VENV)/.wheel ## every promise with a number, measured now (GROUP=walking)
 	@$(PY) -m benchmarks.bars $(GROUP)
 
-bars-slow: $(VENV)/.wheel
+bars-slow: $(VENV)/.wheel ## the rows of minutes
 	@$(PY) -m benchmarks.bars $(GROUP) --slow
 
-bench: $(VENV)/.wheel
+bench: $(VENV)/.wheel ## all groups of bars
 	@for group in $$(ls -d benchmarks/*/__init__.py | cut -d/ -f2 | grep -vx reference); do $(PY) -m benchmarks.bars $$group; done
 
-docs-reference: $(VENV)/.wheel
+docs-reference: $(VENV)/.wheel ## docs/reference/ from the declarations
 	$(PY) docs/generate.py
 
 # Debian packages that some tests run for real; no daemon is started.
-system-deps:
+system-deps: ## Debian packages that tests run for real (root)
 	@set -e; trap '[ -e /usr/sbin/policy-rc.d.ours ] && rm -f /usr/sbin/policy-rc.d /usr/sbin/policy-rc.d.ours || true' EXIT; \
 	if [ ! -e /usr/sbin/policy-rc.d ]; then printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d; touch /usr/sbin/policy-rc.d.ours; fi; \
 	apt-get update -qq; \
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$(grep -v '^#' system-packages.txt) > /dev/null
 
-lock:
+lock: ## requirements.lock anew (uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --extra agent --group dev --group demo \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet -o requirements.lock
 
-clean:
+clean: ## everything that was built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

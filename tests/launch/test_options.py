@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish_agent.launch.options import PATHS, SWITCHES, VALUED, BadOption, absolute, config_flags, parse, usage
+from pilotfish_agent.launch.options import (
+    HELP,
+    PATHS,
+    SWITCHES,
+    VALUED,
+    BadOption,
+    absolute,
+    config_flags,
+    parse,
+    usage,
+)
 
 VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).filter(lambda text: text != "--")
 COMMANDS = st.lists(st.text(max_size=8), min_size=1, max_size=4)
@@ -100,3 +110,4 @@ def test_options_above_the_configuration_have_its_keys() -> None:
 def test_the_help_names_every_option() -> None:
     """No option is hidden."""
     assert all(f"--{name}" in usage() for name in [*VALUED, *SWITCHES])
+    assert set(HELP) == set(VALUED)

@@ -1,6 +1,6 @@
 """What `/proc/PID/*` says, as pure parsers, and the descriptors kept on it (man 5 proc).
 
-One `pread` on a kept descriptor is 3 to 10 times cheaper than open, read and close, and it can never hit another
+One `pread` on a kept descriptor is much cheaper than open, read and close, and it can never hit another
 process: once the process is reaped it answers ESRCH, whoever has its number now.
 """
 

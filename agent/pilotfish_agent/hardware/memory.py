@@ -1,8 +1,8 @@
 """Memory of the process tree by kind, from `/proc/PID/status`.
 
-Never from `smaps` or `smaps_rollup` (PSS, USS): reading them holds the watched process' memory lock. With a 4 GiB
-process its own page faults then took up to 1.2 s instead of 0.1 ms (docs/hardware.md). `statm` is cheaper than
-`status`, but cannot tell file pages from shared ones nor see swap.
+Never from `smaps` or `smaps_rollup` (PSS, USS): reading them holds the watched process' memory lock while all
+its pages are walked, and its page faults wait for that (docs/hardware.md). `statm` is cheaper than `status`, but cannot
+tell file pages from shared ones nor see swap.
 """
 
 from __future__ import annotations

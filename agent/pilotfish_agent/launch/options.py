@@ -17,6 +17,20 @@ VALUED = {
     "log-file": "F",
     "intake-group": "GROUP",
 }
+HELP = {
+    "config": "configuration file, else $PILOTFISH_CONFIG or /etc/pilotfish/pilotfish.yaml",
+    "listen": "where to serve /metrics and the page (127.0.0.1:7374; port 0: any free one)",
+    "instance": "name of this agent (else the model's name, else CMD's)",
+    "model": "name of the model where the traffic names none",
+    "model-version": "its version",
+    "capture": "in this version auto and off: the SDK tells of the traffic",
+    "port": "target.port of the configuration; `attach` finds the process by it",
+    "relay-listen": "not in this version",
+    "reference": "a built reference, or a data file of which one is built",
+    "state-dir": "where state is kept",
+    "log-file": "where the agent's log goes",
+    "intake-group": "the group that may send to intake.sock",
+}
 PATHS = ("config", "reference", "state-dir", "log-file")
 KEYS = {"model": "model.name", "model-version": "model.version", "port": "target.port"}
 SWITCHES = {"strict": "validate first, and refuse", "quiet": "no line of ours on stderr", "help": "this text"}
@@ -101,8 +115,10 @@ def _nearest(name: str) -> str:
 def usage() -> str:
     """The help text."""
     lines = ["usage: pilotfish run [options] -- CMD ...", "", "Starts CMD in place with the agent beside it.", ""]
-    lines += [f"  --{name} {value}" for name, value in VALUED.items()]
-    lines += [f"  --{name:12s} {text}" for name, text in SWITCHES.items()]
+    for name, value in VALUED.items():
+        lines.append(f"  {f'--{name} {value}':<31}  {HELP[name]}")
+    lines += [f"  {f'--{name}':<31}  {text}" for name, text in SWITCHES.items()]
+    lines += ["", "CMD keeps its exit code; 127: not found, 126: not executable, 2: wrong options. See docs/launch.md."]
     return "\n".join(lines) + "\n"
 
 

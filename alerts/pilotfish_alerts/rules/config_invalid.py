@@ -9,7 +9,7 @@ RULE = Rule(
     hold="5m",
     summary="{{ $labels.instance }} could not take its configuration",
     description=(
-        "The agent on {{ $labels.instance }} runs on what was good of its configuration. `pilotfish status` there names "
+        "The agent on {{ $labels.instance }} runs on what was good of its configuration. `pilotfish status` names "
         "each fault, `pilotfish config check` those of the file with their lines."
     ),
     scenarios=(
