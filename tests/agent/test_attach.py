@@ -61,7 +61,7 @@ def test_a_port_is_waited_for_and_followed_over_a_restart(live: Live) -> None:
 def test_no_selector_and_bad_values_are_refused() -> None:
     """attach is strict: one line, exit 2."""
     me = ("--pid", str(os.getpid()))
-    bad = ((*me, "--reference", "/nonexistent.json"), (*me, "--listen", "nowhere"))
+    bad = ((*me, "--reference", "/nonexistent.json"), (*me, "--listen", "nowhere"), (*me, "--capture", "tap"))
     for words in ((), ("--pid", "x"), ("--port", "99999"), ("--config", "/nonexistent.yaml", "--pid", "1"), *bad):
         done = subprocess.run([*PILOTFISH, "attach", *words], capture_output=True, text=True, timeout=60)
         assert done.returncode == 2, words

@@ -24,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instance", metavar="NAME", help="name of this agent")
     parser.add_argument("--model", metavar="NAME", help="name of the model where the traffic names none")
     parser.add_argument("--model-version", metavar="V", help="its version")
+    parser.add_argument("--capture", metavar="MODE", help="in this version auto and off: the SDK tells of the traffic")
     parser.add_argument("--reference", metavar="REF", help="a built reference, or a data file")
     parser.add_argument("--state-dir", metavar="D", help="where state is kept")
     parser.add_argument("--log-file", metavar="F", help="where the log goes")

@@ -18,7 +18,7 @@ from pilotfish_core.events import Event, Events
 from pilotfish_core.nouns import Snapshot
 from pilotfish_exporters.prometheus import Exporter
 
-HTTP_FAILED = Event("http_failed", "error", "an HTTP answer failed; the client got a 500")
+HTTP_FAILED = Event("http_failed", "error", "An HTTP answer failed; the client got a 500.")
 EVENTS = (HTTP_FAILED,)
 
 _TEXT = "text/plain; charset=utf-8"
