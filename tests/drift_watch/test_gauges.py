@@ -170,3 +170,11 @@ def test_classes_without_a_reference() -> None:
     made.add(batch({"a": np.zeros(2)}, prediction=["secret", None]), START)
     made.add(batch({"a": np.zeros(2)}, prediction=np.array([1.0, np.nan])), START)
     assert of(series(made.samples()), "predictions_total") == {("other",): 1.0, (None,): 1.0}
+
+
+def test_private_names_are_not_shown() -> None:
+    """A feature the reference lacks is named in notices and results, unless its name looks like private data."""
+    made = watch()
+    made.add(batch({"new": np.zeros(3), "ola@example.org": np.zeros(3)}), START)
+    assert "new" in [r.feature for r in made.results(START)]
+    assert "example.org" not in str([*made.results(START), *made.notices])

@@ -317,3 +317,13 @@ def test_limits_of_the_configuration_hold(call: Call, tmp_path: Path, shifted: s
     config.write_text("limits: {features: 1}\n", encoding="utf-8")
     report = replayed(call, shifted, "--reference", reference, "--config", str(config))
     assert [f["feature"] for f in report["final"]] == ["a", "@prediction", "@model"]
+
+
+def test_ignored_columns_are_not_tested(call: Call, tmp_path: Path, shifted: str, reference: str) -> None:
+    """By flag or by `features.ignore`, in the log or not: they are no stream, and no notice either."""
+    config = tmp_path / "pilotfish.yaml"
+    config.write_text("features: {ignore: [a]}\n", encoding="utf-8")
+    for how in (["--ignore", "a"], ["--config", str(config)]):
+        report = replayed(call, shifted, "--reference", reference, *how)
+        assert [f["feature"] for f in report["final"]] == ["c", "@prediction", "@model"]
+        assert report["alarms"] == []

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,8 +62,11 @@ def run(args: argparse.Namespace) -> int:
     drift = settings.section("drift")
     model = args.model or reference.model or ""
     most = settings.section("limits").features
-    watch = DriftWatch(model, reference, drift, task=settings.section("model").task, max_features=most)
-    replay = Replay(watch, reference, rows_per_tick, drift.tick)
+    features = settings.section("features")
+    features = replace(features, ignore=tuple({*features.ignore, *_data.names(args.ignore)}))
+    task = settings.section("model").task
+    watch = DriftWatch(model, reference, drift, task=task, features=features, max_features=most)
+    replay = Replay(watch, reference, rows_per_tick, drift.tick, features.ignore)
     replay.tables()
     log = DataFile(args.log, _data.layout(args), skip_bad=args.skip_bad)
     file: Source = ahead.ReadAhead(log) if ahead.worth_it(log) else log
@@ -89,6 +92,7 @@ class Replay:
         reference: the watch's.
         rows_per_tick: None: ticks of log time.
         tick_seconds: of a tick of log time.
+        ignored: columns that are not watched, so that the log may lack them.
         alarms, notices: items of the report.
     """
 
@@ -96,6 +100,7 @@ class Replay:
     reference: Reference
     rows_per_tick: int | None
     tick_seconds: float
+    ignored: tuple[str, ...] = ()
     alarms: list[dict[str, Any]] = field(default_factory=list)
     notices: list[dict[str, Any]] = field(default_factory=list)
     ticks: int = 0
@@ -167,7 +172,7 @@ class Replay:
     def _look(self, file: Source, *, last: bool) -> None:
         """Whether the file has all columns; a record may lack one, so that is sure at the ``last`` look only."""
         try:
-            require(self.reference, file.names, file.name)
+            require(self.reference, (*file.names, *self.ignored), file.name)
         except UsageError:
             if last:
                 raise

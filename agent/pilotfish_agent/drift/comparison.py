@@ -13,6 +13,7 @@ from pilotfish_agent.drift.ingest import Mask, OpenTick
 from pilotfish_agent.drift.judge import Judge, Terms
 from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.options import Config
+from pilotfish_agent.drift.redact import redacted
 from pilotfish_agent.drift.reference import FeatureReference
 from pilotfish_agent.drift.streams import PREDICTION
 from pilotfish_agent.drift.tables import StreamTables, TableSpec, cache_key
@@ -96,10 +97,10 @@ class Comparison:
         self.open = OpenTick(streams, task)
         self.judge: Judge | None = None
         self.unlisted: list[str] = []
+        self._noted = 0
         self._totals: Ints = np.zeros(streams.width, np.int64)
         self._waiting: list[tuple[Ints, Tick]] = []
-        self._known = {s.name for s in streams.streams} | {i.name for i in streams.reference.ignored}
-        self._known.update(streams.skipped)
+        self._known = {s.name for s in streams.reference.features} | {i.name for i in streams.reference.ignored}
 
     @property
     def seen(self) -> int:
@@ -149,12 +150,14 @@ class Comparison:
 
     def note(self, batch: ObservationBatch) -> bool:
         """Remembers streams that the reference lacks; whether there are new ones."""
-        if len(self.unlisted) >= NOTED:
+        if self._noted >= NOTED:
             return False
         names = [] if self._known.issuperset(batch.features) else list(batch.features)
         if PREDICTION not in self._known and (batch.prediction is not None or batch.probabilities is not None):
             names.append(PREDICTION)
-        fresh = [name for name in names if name not in self._known][: NOTED - len(self.unlisted)]
+        fresh = [name for name in names if name not in self._known][: NOTED - self._noted]
         self._known.update(fresh)
-        self.unlisted += fresh
-        return bool(fresh)
+        self._noted += len(fresh)
+        shown = [name for name in fresh if not redacted(name)]
+        self.unlisted += shown
+        return bool(shown)

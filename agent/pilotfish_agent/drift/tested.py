@@ -7,7 +7,7 @@ All streams of a model share its ticks, so one tick is one int64 vector of ``wid
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -68,12 +68,14 @@ def missing_bin(stream: FeatureReference) -> int:
     return stream.special["missing"] if stream.kind == "numeric" else len(stream.counts) - 1
 
 
-def tested(reference: Reference, limit: int) -> Tested:
-    """The streams of ``reference`` that are tested: all, but at most ``limit`` features (pseudo-features are kept)."""
+def tested(reference: Reference, limit: int, ignore: Container[str] = ()) -> Tested:  # noqa: PT028 - no test
+    """The streams of ``reference`` that are tested: all but ``ignore``, and of features at most ``limit``."""
     kept: list[FeatureReference] = []
     skipped: list[str] = []
     room = limit
     for stream in reference.features:
+        if stream.name in ignore:
+            continue
         if stream.name.startswith("@"):
             if stream.name in PSEUDO:
                 kept.append(stream)

@@ -47,7 +47,7 @@ class DriftWatch:
         reference: what is normal; None: it is learnt from traffic (states `learning`, then `provisional`).
         config: section `drift`.
         task: ``model.task``.
-        features: section `features`, for learning.
+        features: section `features`: what is not watched, and kinds, for learning.
         max_features: `limits.features`.
         rule: when a tick closes; the default follows ``config.tick``.
 
@@ -99,7 +99,7 @@ class DriftWatch:
         if reference is None:
             self.learner = self._new_learner()
         else:
-            self._request(self._compare_with(tested(reference, max_features)).streams)
+            self._request(self._compare_with(tested(reference, max_features, self._features.ignore)).streams)
 
     # -- rows in
 
