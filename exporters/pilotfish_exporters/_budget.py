@@ -22,13 +22,12 @@ DROP_ORDER: tuple[str, ...] = (
     "pilotfish_prediction_score",
     "pilotfish_predictions_total",
     "pilotfish_drift_effect",
-    "pilotfish_events_total",
     # Families named neither here nor in NEVER go between these two groups, the largest first.
 )
 LAST: tuple[str, ...] = ("pilotfish_signal_unavailable", "pilotfish_drift_evidence_ratio")
 NEVER = frozenset(
     {
-        # Up, states, requests, and what the generated alerts of a whole model read.
+        # Up, states, requests, and what the generated alerts read.
         "pilotfish_build_info",
         "pilotfish_capture_dropped_total",
         "pilotfish_collector_success",
@@ -39,6 +38,8 @@ NEVER = frozenset(
         "pilotfish_drift_last_run_timestamp_seconds",
         "pilotfish_drift_state",
         "pilotfish_drift_window_rows",
+        "pilotfish_events_total",
+        "pilotfish_process_restarts_total",
         "pilotfish_reference_info",
         "pilotfish_request_duration_seconds",
         "pilotfish_requests_in_flight",

@@ -74,16 +74,16 @@ def since(**moved: int) -> np.ndarray:
             "plug_fine10000",
             since(b0=300, b7=0),
             (
-                "shape changed: values up to 1 6.19 % -> 17.5 %, values between 7 and 8 6.19 % -> 0 %, "
-                "values between 1 and 2 6.19 % -> 5.83 %"
+                "shape changed: values up to 1: 6.19 % -> 17.5 %, values between 7 and 8: 6.19 % -> 0 %, "
+                "values between 1 and 2: 6.19 % -> 5.83 %"
             ),
         ),
         (
             "kurt+0.5",
             since(b0=200, b15=200),
             (
-                "shape changed: values up to 1 6.19 % -> 11 %, values above 15 6.19 % -> 11 %, "
-                "values between 1 and 2 6.19 % -> 5.51 %"
+                "shape changed: values up to 1: 6.19 % -> 11 %, values above 15: 6.19 % -> 11 %, "
+                "values between 1 and 2: 6.19 % -> 5.51 %"
             ),
         ),
     ],

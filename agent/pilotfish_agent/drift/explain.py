@@ -124,7 +124,7 @@ def what_changed(stream: FeatureReference, tables: StreamTables, winner: str, si
         k = target(winner) or 0
         return f"{_range(stream, k, k)}: {_step(before[k], now[k])}"
     return "shape changed: " + ", ".join(
-        f"{_bin(stream, b)} {_step(before[b], now[b])}" for b in _movers(tables.pi, before, now)
+        f"{_bin(stream, b)}: {_step(before[b], now[b])}" for b in _movers(tables.pi, before, now)
     )
 
 
