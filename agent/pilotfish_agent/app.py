@@ -42,11 +42,12 @@ from pilotfish_exporters.prometheus import Exporter
 CONFIG_BAD = Event("config_bad", "error", "The configuration has an error; what is good is in force.")
 REFERENCE_BAD = Event("reference_bad", "error", "The reference cannot be used; a provisional one is learnt.")
 PORT_TAKEN = Event("port_taken", "warning", "The listen address cannot be bound; tried again.")
+INTAKE_BAD = Event("intake_bad", "error", "The intake socket cannot be made; the SDK's rows are not received.")
 STARTED = Event("started", "info", "The agent watches.")
 STOPPED = Event("stopped", "info", "The agent leaves.")
 STEP_FAILED = Event("step_failed", "error", "A step of the pipeline failed; the next one is tried.")
 MEMORY_SHORT = Event("memory_short", "error", "The agent is at its memory ceiling; it saves and starts anew.")
-EVENTS = (CONFIG_BAD, REFERENCE_BAD, PORT_TAKEN, STARTED, STOPPED, STEP_FAILED, MEMORY_SHORT)
+EVENTS = (CONFIG_BAD, REFERENCE_BAD, PORT_TAKEN, INTAKE_BAD, STARTED, STOPPED, STEP_FAILED, MEMORY_SHORT)
 
 STEP_SECONDS = 0.5
 """Between two drains: rows are judged once a tick (seconds), so this is delay enough, at half a millisecond a step."""
@@ -204,7 +205,7 @@ class Agent:
             loop.add_signal_handler(number, self._stop.set)
         if self._around.handover.model_pidfd >= 0:
             loop.add_reader(self._around.handover.model_pidfd, self._stop.set)
-        self._intake.start()
+        self._take_in()
         await self._step()
         await self._listen()
         self._around.heart.ready(self._start_line())
@@ -216,6 +217,19 @@ class Agent:
             retry.cancel()
             await self._end()
         return self._exit_code
+
+    def _take_in(self) -> None:
+        """For this user alone where the group cannot be had; processes are watched even where there is no intake."""
+        for group in dict.fromkeys((self._intake.group, None)):
+            self._intake.group = group
+            try:
+                self._intake.start()
+            except PilotfishError as error:  # `/-/ready` says what is missing
+                self._events.emit(INTAKE_BAD, error=error.line())
+                if error.line() not in self._around.notices:
+                    self._around.heart.warn(error.line())
+            else:
+                return
 
     async def _keep_time(self) -> None:
         clock, heart = self._around.clock, self._around.heart

@@ -170,16 +170,20 @@ class RotatedFile:
         Raises:
             OSError: the disk is full, the folder is gone, and the like.
         """
+        if self._is_full(len(line)):
+            self._rotate()
         fd = self._open()
         try:
-            if 0 < os.fstat(fd).st_size > self._limit - len(line):
-                os.close(fd)
-                self._rotate()
-                fd = self._open()
             if os.write(fd, line) < len(line):  # a full disk takes a part: the rest would glue to the next line
                 raise OSError("written in part")
         finally:
             os.close(fd)
+
+    def _is_full(self, more: int) -> bool:
+        try:
+            return 0 < os.stat(self._path).st_size > self._limit - more
+        except FileNotFoundError:
+            return False
 
     def _open(self) -> int:
         # a path that is a pipe without reader: an error, no wait

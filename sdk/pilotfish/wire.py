@@ -224,12 +224,15 @@ def decode(data: bytes) -> Frame:
         raise FrameError("frame_text", str(error)) from None
 
 
-def rows_of(data: bytes) -> int:
-    """The rows a datagram says it holds, without decoding it; 0 when it cannot hold that many or is no frame."""
+def counts_of(data: bytes) -> tuple[int, int]:
+    """The rows a datagram says it holds, 0 when it cannot hold that many, and those its sender lost; it is not decoded.
+
+    (0, 0) when it is no frame.
+    """
     if len(data) < HEADER_BYTES or data[:2] != MAGIC:
-        return 0
-    rows: int = _HEADER.unpack_from(data)[4]
-    return rows if rows <= len(data) else 0
+        return 0, 0
+    lost, rows = _HEADER.unpack_from(data)[3:5]
+    return rows if rows <= len(data) else 0, lost
 
 
 def _section(data: bytes, at: int) -> tuple[Section, int]:

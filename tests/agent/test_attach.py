@@ -62,7 +62,15 @@ def test_no_selector_and_bad_values_are_refused() -> None:
     """attach is strict: one line, exit 2."""
     me = ("--pid", str(os.getpid()))
     bad = ((*me, "--reference", "/nonexistent.json"), (*me, "--listen", "nowhere"), (*me, "--capture", "tap"))
-    for words in ((), ("--pid", "x"), ("--port", "99999"), ("--config", "/nonexistent.yaml", "--pid", "1"), *bad):
+    places = ((*me, "--intake-group", "nobody-has-this"), (*me, "--state-dir", "/proc/nowhere"))
+    for words in (
+        (),
+        ("--pid", "x"),
+        ("--port", "99999"),
+        ("--config", "/nonexistent.yaml", "--pid", "1"),
+        *bad,
+        *places,
+    ):
         done = subprocess.run([*PILOTFISH, "attach", *words], capture_output=True, text=True, timeout=60)
         assert done.returncode == 2, words
         assert len(done.stderr.splitlines()) == 1, done.stderr

@@ -19,7 +19,7 @@ from pilotfish.wire import Frame, Section
 from pilotfish_agent.intake import listener
 from pilotfish_agent.intake.listener import Intake
 from pilotfish_core.clock import ManualClock
-from pilotfish_core.errors import UnavailableError
+from pilotfish_core.errors import UnavailableError, UsageError
 from pilotfish_core.events import Events
 
 NUMBER = wire.describe([(wire.FEATURE, wire.FLOAT, "x")])
@@ -153,6 +153,35 @@ def test_the_buffer_is_bounded_by_bytes_and_keeps_the_newest(tmp_path: Path, eve
     assert batch.features["x"][-1] == 199.0
 
 
+def test_what_a_dropped_frame_says_of_lost_rows_is_kept(tmp_path: Path, events: Events) -> None:
+    """The sender tells it once; a frame the agent has no room for is no reason to forget it."""
+    intake = Intake(str(tmp_path / "s"), events=events, max_bytes=1_000)
+    intake.start()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.connect(intake.path)
+        for _ in range(20):
+            sender.send(frame([1.0], lost=3))
+        intake.stop()
+    arrived = sum(b.rows for b in intake.drain())
+    assert 0 < arrived < 20
+    assert counters(intake) == {"sdk": arrived, "sdk_buffer": 60, "intake_buffer": 20 - arrived}
+
+
+class Endless:
+    """Senders that are always faster."""
+
+    def recv(self, _: int) -> bytes:
+        return frame([1.0])
+
+
+def test_senders_that_never_pause_do_not_hold_a_step_up(tmp_path: Path, events: Events) -> None:
+    """`drain` comes back, and says what it had no room for."""
+    intake = Intake(str(tmp_path / "s"), events=events, max_bytes=10_000)
+    intake._socket = Endless()  # type: ignore[assignment]
+    taken = sum(b.rows for b in intake.drain())
+    assert taken + counters(intake)["intake_buffer"] == listener.AT_ONCE
+
+
 def test_stop_takes_in_what_the_kernel_holds_and_removes_the_socket(tmp_path: Path, events: Events) -> None:
     """Nothing that was sent before the end is lost, and no stale socket stays."""
     intake = Intake(str(tmp_path / "s"), events=events)
@@ -208,7 +237,7 @@ def test_others_may_send_only_with_a_group(tmp_path: Path, events: Events, group
 
 def test_an_unknown_group_is_an_error(tmp_path: Path, events: Events) -> None:
     """The message names the option and the group."""
-    with pytest.raises(UnavailableError, match=r"--intake-group.*nobody-has-this"):
+    with pytest.raises(UsageError, match=r"--intake-group.*nobody-has-this"):
         Intake(str(tmp_path / "s"), group="nobody-has-this", events=events).start()
 
 

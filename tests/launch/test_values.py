@@ -1,8 +1,11 @@
 """Options that are no configuration key."""
 
+import grp
+import os
+
 import pytest
 
-from pilotfish_agent.launch.values import listen_address, problems
+from pilotfish_agent.launch.values import group_id, listen_address, problems
 from pilotfish_core.errors import UsageError
 
 
@@ -32,5 +35,11 @@ def test_what_this_version_cannot_do_is_said() -> None:
     """A capture mode that is not there is never taken silently for one that is."""
     assert problems({"capture": "auto", "listen": ":0", "model": "m"}) == []
     assert problems({"capture": "off"}) == []
-    wrong = problems({"capture": "tap", "relay-listen": ":1", "listen": "x"})
-    assert [p.what for p in wrong] == ["--capture", "--relay-listen", "--listen"]
+    wrong = problems({"capture": "tap", "relay-listen": ":1", "listen": "x", "intake-group": "nobody-has-this"})
+    assert [p.what for p in wrong] == ["--capture", "--relay-listen", "--listen", "--intake-group"]
+
+
+def test_a_group_is_a_name_or_a_number() -> None:
+    """As chown takes it."""
+    own = grp.getgrgid(os.getgid())
+    assert group_id(own.gr_name) == group_id(str(own.gr_gid)) == own.gr_gid

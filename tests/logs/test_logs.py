@@ -157,6 +157,19 @@ def test_line_longer_than_the_file(tmp_path: Path) -> None:
     assert (tmp_path / "a.log").read_bytes() == b"y" * 50
 
 
+def test_file_that_cannot_be_moved_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is that of the move: no descriptor is closed twice, by then it may be a client's connection."""
+
+    def refuse(_from: str, _to: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    file = RotatedFile(str(tmp_path / "a.log"), limit=10)
+    file.write(b"x" * 10)
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(PermissionError):
+        file.write(b"y" * 10)
+
+
 def test_removed_file_comes_back(tmp_path: Path) -> None:
     """An operator's rm or logrotate's move is no problem."""
     file = RotatedFile(str(tmp_path / "a.log"))

@@ -88,6 +88,9 @@ def run(args: argparse.Namespace) -> int:
         instance = places.claim(name, bases, states, own, group=args.intake_group or "")
     except places.NoPlaceError as error:
         raise UnavailableError("attach: no runtime folder", got=str(error), todo="set PILOTFISH_RUNTIME_DIR") from None
+    if args.state_dir and instance.problem:
+        places.release(instance, own)
+        raise UsageError("--state-dir", got=args.state_dir, expected=f"a folder we can write; {instance.problem}")
     handover = _handover(given, instance, key, target.port)
     around = app.Surroundings(handover, settings, SystemClock(), Voice(args.quiet), locate=find, reference=reference)
     try:
@@ -117,5 +120,8 @@ def _name(key: tuple[int, int] | None, port: int | None) -> str:
     """Base name of the process, as the kernel has it; the port while nobody is there."""
     if key is None:
         return f"port-{port}" if port is not None else "model"
-    with open(f"/proc/{key[0]}/comm", encoding="utf-8", errors="replace") as file:
-        return file.read().strip() or "model"
+    try:
+        with open(f"/proc/{key[0]}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip() or "model"
+    except OSError:  # it has just ended
+        return _name(None, port)

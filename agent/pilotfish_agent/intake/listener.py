@@ -5,7 +5,6 @@ Decoding happens in `drain`, in the caller's thread. What waits in between is bo
 
 from __future__ import annotations
 
-import grp
 import os
 import select
 import socket
@@ -16,7 +15,8 @@ from collections.abc import Iterable
 
 from pilotfish import wire
 from pilotfish_agent.intake import columns
-from pilotfish_core.errors import UnavailableError
+from pilotfish_agent.launch.values import group_id
+from pilotfish_core.errors import PilotfishError, UnavailableError
 from pilotfish_core.events import Event, Events
 from pilotfish_core.metrics import Metric, Sample
 from pilotfish_core.nouns import ObservationBatch
@@ -25,6 +25,8 @@ MAX_BYTES = 16 << 20
 """Of datagrams that wait for `drain`: 1 s of 100,000 rows/s with 16 features."""
 FRAME_OVERHEAD = 128  # what a small datagram costs in memory beside its bytes: object, list slot
 RECEIVE_BUFFER = 4 << 20
+AT_ONCE = 4_096
+"""Datagrams taken in one go: more than any kernel queues, and an end where senders are as fast as we are."""
 
 OBSERVATIONS = Metric(
     "pilotfish_observations_total",
@@ -58,13 +60,14 @@ class Intake:
         max_bytes: of what waits for `drain`; the oldest datagrams go first.
 
     Attributes:
+        group: as given; may be set until `start`.
         listening: the socket is there and the thread drains it.
     """
 
     def __init__(self, path: str, *, group: str | None = None, events: Events, max_bytes: int = MAX_BYTES) -> None:
         self.path = path
         self.listening = False
-        self._group = group
+        self.group = group
         self._max_bytes = max_bytes
         self._events = events
         self._lock = threading.Lock()
@@ -81,8 +84,9 @@ class Intake:
 
         Raises:
             UnavailableError: when the socket cannot be made.
+            UsageError: there is no such group.
         """
-        self._socket = _bind(self.path, self._group)
+        self._socket = _bind(self.path, self.group)
         self._stopper = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.listening = True
         self._thread = threading.Thread(target=self._run, name="pf-intake", daemon=True)
@@ -159,7 +163,7 @@ class Intake:
             self._events.emit(SOCKET_FAILED, path=self.path, error=str(error))
 
     def _take_all(self, connection: socket.socket) -> None:
-        while True:
+        for _ in range(AT_ONCE):
             with self._lock:  # taken from the kernel and kept in one step: `drain` misses nothing in between
                 try:
                     data = connection.recv(wire.MAX_FRAME + 1)
@@ -180,7 +184,9 @@ class Intake:
         while self._bytes > self._max_bytes:
             old = self._frames.popleft()
             self._bytes -= len(old) + FRAME_OVERHEAD
-            rows += wire.rows_of(old)
+            held, lost = wire.counts_of(old)
+            rows += held
+            self._dropped["sdk_buffer"] += lost
         self._dropped["intake_buffer"] += rows
         return rows
 
@@ -195,20 +201,13 @@ def _bind(path: str, group: str | None) -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         made.bind(path)
         if group:
-            os.chown(path, -1, _gid(group))
+            os.chown(path, -1, group_id(group))
         os.chmod(path, 0o660 if group else 0o600)
     except OSError as error:
         made.close()
         todo = "choose a runtime folder that this user may write, with a shorter path"
         raise UnavailableError(f"intake socket {path}: {error.strerror or error}", todo=todo) from error
-    except UnavailableError:
+    except PilotfishError:
         made.close()
         raise
     return made
-
-
-def _gid(group: str) -> int:
-    try:
-        return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
-    except KeyError:
-        raise UnavailableError("--intake-group", got=group, expected="a group of this machine") from None

@@ -21,15 +21,30 @@ def listen_address(text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
+def group_id(text: str) -> int:
+    """Number of a group, given by name or number.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    import grp
+
+    try:
+        return int(text) if text.isdecimal() else grp.getgrnam(text).gr_gid
+    except KeyError:
+        raise UsageError("--intake-group", got=text, expected="a group of this machine") from None
+
+
 def problems(options: Mapping[str, str]) -> list[UsageError]:
     """What cannot be done as asked, in the order of the options."""
     found = []
     for name, text in options.items():
-        if name == "listen":
-            try:
-                listen_address(text)
-            except UsageError as error:
-                found.append(error)
+        check = {"listen": listen_address, "intake-group": group_id}.get(name)
+        try:
+            if check is not None:
+                check(text)
+        except UsageError as error:
+            found.append(error)
         if name == "capture" and text not in CAPTURES:
             expected = "auto or off: this version knows the traffic from the SDK only"
             found.append(UsageError("--capture", got=text, expected=expected))
