@@ -61,7 +61,11 @@ def test_a_port_is_waited_for_and_followed_over_a_restart(live: Live) -> None:
 def test_no_selector_and_bad_values_are_refused() -> None:
     """attach is strict: one line, exit 2."""
     me = ("--pid", str(os.getpid()))
-    bad = ((*me, "--reference", "/nonexistent.json"), (*me, "--listen", "nowhere"), (*me, "--capture", "tap"))
+    bad: tuple[tuple[str, ...], ...] = (
+        (*me, "--reference", "/nonexistent.json"),
+        (*me, "--listen", "nowhere"),
+        (*me, "--capture", "tap"),
+    )
     places = ((*me, "--intake-group", "nobody-has-this"), (*me, "--state-dir", "/proc/nowhere"))
     for words in (
         (),
