@@ -109,6 +109,10 @@ class Saved:
     def __init__(self, meta: dict[str, Any], arrays: Arrays, given: Tested | None, limit: int) -> None:
         self._meta = meta
         self._arrays = arrays
+        self._parts: dict[str, Arrays] = {}
+        for name, array in arrays.items():
+            prefix, _, rest = name.rpartition(".")
+            self._parts.setdefault(prefix, {})[rest] = array
         found = meta.get("learnt")
         self.learnt = None if found is None else Reference.from_json(found["reference"])
         self.since: float | None = None if found is None else found["since"]
@@ -132,8 +136,8 @@ class Saved:
             raise DamagedError("a latch of no stream")
 
     def part(self, prefix: str) -> Arrays:
-        """The arrays whose names start with ``prefix.``, without it."""
-        return {name[len(prefix) + 1 :]: a for name, a in self._arrays.items() if name.startswith(prefix + ".")}
+        """The arrays whose names are ``prefix.`` and one more word, by that word."""
+        return dict(self._parts.get(prefix, {}))
 
     def into(self, judge: Judge) -> None:
         """Evidence, latches and history as they were.
