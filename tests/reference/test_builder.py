@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pilotfish_agent.drift import kept
 from pilotfish_agent.drift.builder import Config, ReferenceBuilder
-from pilotfish_agent.drift.kept import KeptColumn, Sample
+from pilotfish_agent.drift.kept import MAX_CHARACTERS, KeptColumn, Sample
 from pilotfish_agent.drift.layout import edges_from_reference
 from pilotfish_agent.drift.redact import redacted
 from pilotfish_agent.drift.reference import FeatureReference, Reference
@@ -317,3 +317,15 @@ def test_config_keys_parse() -> None:
     for key, wrong in (("ignore", 3), ("ignore", [1]), ("types", {"a": "text"}), ("types", [])):
         with pytest.raises(ValueError, match="such as"):
             keys[key].parse(wrong)
+
+
+def test_long_texts_take_bounded_memory() -> None:
+    """Free text (prompts) is held up to some megabytes a column; levels that come often were there before."""
+    column = KeptColumn()
+    texts: list[str | None] = [f"{i:06}".ljust(900, ".") for i in range(6_000)]
+    for start in range(0, 6_000, 1_000):
+        part = ["often", *texts[start : start + 1_000]]
+        column.add(part, None, np.arange(start, start + len(part)) + start // 1_000, start + len(part) + 6)
+    assert sum(map(len, column.texts)) <= MAX_CHARACTERS + 900
+    assert len(column.texts) + column.beyond == 6_001
+    assert column.counted(6_006)["often"] == 6

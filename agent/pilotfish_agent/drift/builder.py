@@ -198,17 +198,19 @@ class ReferenceBuilder:
         size = self._sample.kept
         counts = Counts({name: b.binner() for name, b in bins.items()})
         says = self._says.numbers(size).astype(np.int64)
-        held = [
-            counts.add(self._part(bins, part), len(part), Says((says[part] & 1) > 0, (says[part] & 2) > 0))
-            for part in in_time_order(None, size)
-        ]
-        if not timed or self.rows > self.max_rows or self._times is None:
+        ordered = timed and self.rows <= self.max_rows and self._times is not None
+        held = []
+        for part in in_time_order(None, size):
+            ids = counts.add(self._part(bins, part), len(part), Says((says[part] & 1) > 0, (says[part] & 2) > 0))
+            if ordered:  # as much memory as the rows themselves
+                held.append(ids)
+        if not ordered or self._times is None:
             return counts, None
         found = dependence(counts, {name: b.levels for name, b in bins.items()}, self.tick_seconds)
-        ids = {name: np.concatenate([h[name] for h in held]) for name in bins}
+        joined = {name: np.concatenate([h[name] for h in held]) for name in bins}
         times = self._times.numbers(size)
         for part in in_time_order(times, size):
-            found.add({name: i[part] for name, i in ids.items()}, times[part])
+            found.add({name: i[part] for name, i in joined.items()}, times[part])
         return counts, found
 
     def _count_again(

@@ -19,6 +19,7 @@ Ints = NDArray[np.int64]
 _T = TypeVar("_T", bound=np.generic)
 
 MAX_TEXTS = 100_000  # distinct texts held a column; what comes after is `other`, the frequent ones came before
+MAX_CHARACTERS = 4 << 20  # of these texts together
 _MISSING, _BEYOND = -1, -2
 _MAX_TEXT = 1_000  # characters of a level
 
@@ -68,6 +69,7 @@ class KeptColumn:
     seen: int = 0
     beyond: int = 0
     _last: float = -math.inf
+    _characters: int = 0
 
     def add(self, column: Column, chosen: Ints | None, at: Ints, size: int) -> None:
         """Keeps a batch's chosen rows at positions ``at``; ``size`` is how many rows will be held then."""
@@ -99,9 +101,10 @@ class KeptColumn:
             return _MISSING
         code = self.texts.get(text)
         if code is None:
-            if len(self.texts) >= MAX_TEXTS or len(text) > _MAX_TEXT:
+            if len(self.texts) >= MAX_TEXTS or len(text) > _MAX_TEXT or self._characters >= MAX_CHARACTERS:
                 return _BEYOND
             code = self.texts[text] = len(self.texts)
+            self._characters += len(text)
         return code
 
     def _watch_order(self, x: Floats) -> None:
