@@ -168,3 +168,15 @@ def test_the_rows_that_complete_a_reference_are_not_tested_against_it() -> None:
     made.add(World(4).batch(600), START)
     assert made.comparison is not None
     assert made.comparison.counted.sum() == 0
+
+
+def test_repeats_of_an_id_are_learnt_once_a_tick() -> None:
+    """As they are counted afterwards: else a request that is repeated would look rarer than normal."""
+    made, world = DriftWatch("m", None, FAST), World(5)
+    for tick in range(7):
+        rows = world.rows(100)
+        rows["colour"][50:] = ["red"] * 50
+        ids = [*(f"r{tick}-{i}" for i in range(50)), *["health"] * 50]
+        made.add(batch(rows, ids=ids), START + 10 * tick)
+    assert made.learner is not None
+    assert made.learner.rows == 7 * 51

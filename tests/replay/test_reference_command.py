@@ -152,3 +152,16 @@ def test_too_few_ticks_tell_nothing_of_dependence(call: Call, tmp_path: Path) ->
     data = as_jsonl(tmp_path / "d.jsonl", records(2_600, 1))
     assert call("reference", "build", data, "-o", path)[0] == 0
     assert {f.phi_source for f in load(path).features} == {"times"}
+
+
+def test_repeats_of_an_id_count_once_a_tick(call: Call, tmp_path: Path) -> None:
+    """As in replay and in the agent; without times an id counts each time, there being no ticks."""
+    path = str(tmp_path / "ref.json")
+    items = [{**r, "id": "health" if i % 2 else f"r{i}"} for i, r in enumerate(records(4_000, 1))]
+    assert call("reference", "build", as_jsonl(tmp_path / "d.jsonl", iter(items)), "-o", path)[0] == 0
+    made = load(path)
+    assert made.rows == 2_000 + 40
+    assert {f.rows for f in made.features} == {2_040}
+    items = [{k: v for k, v in r.items() if k != "ts"} for r in items]
+    assert call("reference", "build", as_jsonl(tmp_path / "d.jsonl", iter(items)), "-o", path)[0] == 0
+    assert load(path).rows == 4_000

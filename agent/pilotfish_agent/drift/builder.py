@@ -26,7 +26,7 @@ from pilotfish_agent.drift.reference import (
 )
 from pilotfish_agent.drift.rows import Rows
 from pilotfish_agent.drift.streams import PREDICTION, is_class, prediction_columns
-from pilotfish_agent.drift.timed import Counts, Dependence, Says, dependence, in_time_order
+from pilotfish_agent.drift.timed import Counts, Dependence, Says, dependence, in_time_order, once_a_tick
 from pilotfish_agent.windows.binning import LevelBinner, NumericBinner, rounded
 from pilotfish_core.config import option
 from pilotfish_core.errors import DataError, EmptyDataError
@@ -384,7 +384,10 @@ def build(
         DataError: the file is wrong, or nothing in it can be watched.
         EmptyDataError: it has too few rows.
     """
-    read = rows or (lambda: file)
+
+    def read() -> Iterable[Rows]:
+        return once_a_tick(file if rows is None else rows(), builder.tick_seconds)
+
     for part in read():
         builder.add(part.batch, part.times)
     return builder.reference(again=read, skipped_rows=file.skipped, lists=sorted(file.lists), **meta)

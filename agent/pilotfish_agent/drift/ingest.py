@@ -136,6 +136,37 @@ class Repeats:
         return whole
 
 
+def counting(batch: ObservationBatch, features: Mask | None, predictions: Mask | None) -> Mask | None:
+    """The rows of which anything counts, None for all, from what `Repeats` says of features and of predictions."""
+    masks = [features] if batch.features else []
+    if batch.prediction is not None or batch.probabilities is not None:
+        masks.append(predictions)
+    known = [mask for mask in masks if mask is not None]
+    if not known or len(known) < len(masks):
+        return None
+    kept: Mask = np.logical_or.reduce(known)
+    return None if kept.all() else kept
+
+
+def chosen(batch: ObservationBatch, mask: Mask | None) -> ObservationBatch:
+    """Features and predictions of the rows where ``mask`` is true, the batch itself where it is None."""
+    if mask is None:
+        return batch
+    batch = sound(batch)
+    p = batch.probabilities
+    return replace(
+        batch,
+        rows=int(mask.sum()),
+        features={name: pick(column, mask) for name, column in batch.features.items()},
+        prediction=None if batch.prediction is None else pick(batch.prediction, mask),
+        probabilities=None if p is None else np.asarray(p).reshape(len(mask), -1)[mask].reshape(-1),
+        latency=None,
+        outcomes=None,
+        ids=None,
+        slices={},
+    )
+
+
 def _unseen(ids: Sequence[str | None], seen: set[str]) -> Mask | None:
     new = set(ids)
     new.discard(None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilotfish_agent.drift.dependence import LEAST, Phi
+from pilotfish_agent.drift.ingest import Repeats, chosen, counting
+from pilotfish_agent.drift.rows import Rows
 from pilotfish_agent.windows.ticks import TickRule, TickSplitter
 from pilotfish_core.nouns import Column
 
@@ -124,6 +126,26 @@ def dependence(counts: Counts, levels: Mapping[str, Sequence[str] | None], tick_
     }
     bins = {name: len(c) for name, c in counts.of.items()}
     return Dependence(phis, bins, TickSplitter(TickRule(tick_seconds)))
+
+
+def once_a_tick(rows: Iterable[Rows], tick_seconds: float) -> Iterator[Rows]:
+    """The same rows, of which those that repeat an id within a tick are left out: live traffic is counted so.
+
+    Without ids, or without times and so without ticks, nothing is left out.
+    """
+    splitter, repeats = TickSplitter(TickRule(tick_seconds)), Repeats()
+    for part in rows:
+        if part.batch.ids is None or part.times is None:
+            yield part
+            continue
+        closes = splitter.split(part.times)
+        limits = [0, *(i for i, _ in closes), part.batch.rows]
+        fresh = repeats.fresh_in_ticks(part.batch, limits, [*(True for _ in closes), False])
+        mask = counting(part.batch, *fresh)
+        if mask is None:
+            yield part
+        elif mask.any():
+            yield Rows(chosen(part.batch, mask), part.numbers[mask], part.times[mask])
 
 
 def in_time_order(times: Floats | None, rows: int) -> Iterator[Ints]:

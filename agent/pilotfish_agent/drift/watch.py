@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pilotfish_agent.drift import builder, checkpoint, gauges, phi, report
 from pilotfish_agent.drift.comparison import Comparison, TableRequest, budget_ticks, table_request
-from pilotfish_agent.drift.ingest import Columns, Repeats, columns_of, segment_counts
+from pilotfish_agent.drift.ingest import Columns, Repeats, chosen, columns_of, counting, segment_counts
 from pilotfish_agent.drift.judge import Judge, Terms
 from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.learn import Learner
@@ -111,7 +111,7 @@ class DriftWatch:
         self._look(batch)
         features, predictions = self._repeats.fresh(batch)
         comparison = self.comparison  # rows that complete the first reference are not tested against it
-        self._learn(batch, now)
+        self._learn(chosen(batch, counting(batch, features, predictions)), now)
         self.clock.arrive(batch.rows, now)
         if comparison is None or PREDICTION not in comparison.streams.index:
             self._counters.unlisted_predictions(batch)
@@ -381,7 +381,7 @@ class DriftWatch:
 
     def _learn(self, batch: ObservationBatch, now: float) -> None:
         """Rows of a latched period never enter a provisional reference."""
-        if self.learner is None or (self.judge is not None and self.judge.drifting()):
+        if self.learner is None or not batch.rows or (self.judge is not None and self.judge.drifting()):
             return
         made = self.learner.add(batch, now)
         if made is not None:
