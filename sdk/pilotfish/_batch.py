@@ -77,7 +77,7 @@ def _small(batch: Batch, total: int, rows: Rows, sender: Sender) -> None:
         named = dict(zip(names, row, strict=True))
         schema = rows.add(named, given, seconds, id=key, classes=batch.classes)
         if sender.parked or len(schema.rows) >= schema.limit:
-            sender.turn()
+            sender.turn(schema)
 
 
 def _large(batch: Batch, total: int, sender: Sender) -> None:
@@ -97,4 +97,4 @@ def _large(batch: Batch, total: int, sender: Sender) -> None:
     if table:
         columns += [((wire.FEATURE, n), c) for n, c in zip(table.names, table.columns, strict=True)]
         sender.lost += table.skipped
-    sender.push(_table.sections(columns, kept), kept)
+    sender.push(_table.sections(columns, kept))

@@ -84,7 +84,7 @@ class Monitor:
                 if [*map(type, values)] == schema.types:
                     schema.rows.append(schema.mix(values) if schema.mixed else schema.pack(*values))
                     if sender.parked or len(schema.rows) >= schema.limit:
-                        sender.turn()
+                        sender.turn(schema)
                     return
         except Exception:  # noqa: BLE001, S110 - anything may be observed; what does not fit the last row is looked at in full
             pass
@@ -101,7 +101,7 @@ class Monitor:
                 names = {str(name): name for name in named}
                 self._last = (schema, len(named), getter([names[name] for _, name in schema.key[2:]]))
             if sender.parked or len(schema.rows) >= schema.limit:
-                sender.turn()
+                sender.turn(schema)
         except Exception:  # noqa: BLE001 - never into the model: the row is lost and counted as such
             sender.lost += 1
 
@@ -182,16 +182,16 @@ class Monitor:
             row = {n: c[0] for n, c in zip(table.names, table.columns, strict=True)} if table and table.rows else {}
             schema = self._rows.add(row, result if answers else None, latency, classes=classes)
             if self._sender.parked or len(schema.rows) >= schema.limit:
-                self._sender.turn()
-        except Exception:  # noqa: BLE001 - never into the model: the row is lost and counted as such
-            self._sender.lost += 1
+                self._sender.turn(schema)
+        except Exception:  # noqa: BLE001 - never into the model: the rows are lost and counted as such
+            self._sender.lost += table.rows + table.skipped if table else 1
 
     def failed(self, latency: float) -> None:
         """A call has raised: it has a latency, but no prediction."""
         try:
-            self._rows.add({}, None, latency, outcome=wire.OUTCOMES.index("server_error"))
-            if self._sender.parked:
-                self._sender.turn()
+            schema = self._rows.add({}, None, latency, outcome=wire.OUTCOMES.index("server_error"))
+            if self._sender.parked or len(schema.rows) >= schema.limit:
+                self._sender.turn(schema)
         except Exception:  # noqa: BLE001 - never into the model: the row is lost and counted as such
             self._sender.lost += 1
 

@@ -112,7 +112,7 @@ class Schema:
         kinds: of the columns.
         types: the value types of the row before, when its values needed no conversion.
         rows: packed rows: bytes, or (bytes, text) when there are text columns. Observers only append to it.
-        limit: rows that fill a frame.
+        limit: rows that fill a frame; 1 once retired.
         retired: forgotten: no new rows are to be added.
 
     Raises:
@@ -120,7 +120,20 @@ class Schema:
     """
 
     __slots__ = (
-        *("_split", "descriptor", "key", "kinds", "limit", "mixed", "outcome", "pack", "plans", "retired", "rows"),
+        *(
+            "_frame",
+            "_split",
+            "descriptor",
+            "key",
+            "kinds",
+            "limit",
+            "mixed",
+            "outcome",
+            "pack",
+            "plans",
+            "retired",
+            "rows",
+        ),
         "types",
     )
 
@@ -139,7 +152,7 @@ class Schema:
         self.rows: list[Any] = []
         self.retired = False
         room = BODY_BYTES - len(self.descriptor) - wire.SECTION_BYTES
-        self.limit = min(FRAME_ROWS, room // (8 * len(numbers) + len(texts) or 1))
+        self.limit = self._frame = min(FRAME_ROWS, room // (8 * len(numbers) + len(texts) or 1))
         named = [column for column in key if column[0] != wire.PROBABILITY]
         if self.limit < 1 or len(set(named)) != len(named):
             raise ValueError(f"{len(key)} columns with {len(self.descriptor)} bytes of names do not fit a frame")
@@ -170,7 +183,8 @@ class Schema:
         self.rows.append(self.mix(values) if self.mixed else self.pack(*values))
 
     def retire(self) -> None:
-        """No row shall find its way here any more."""
+        """No new row shall find its way here; each that is on its way is a full frame, so that its observer looks."""
+        self.limit = 1
         self.retired = True
         self.types = None
 
@@ -202,8 +216,8 @@ class Schema:
 
         A single row that fits no frame (a thousand long texts) comes with empty bytes.
         """
-        for start in range(0, len(rows), self.limit):
-            yield from self._cut(rows[start : start + self.limit])
+        for start in range(0, len(rows), self._frame):
+            yield from self._cut(rows[start : start + self._frame])
 
     def _cut(self, rows: Sequence[Any]) -> Iterator[tuple[bytes, int]]:
         numbers, text = b"".join(r[0] for r in rows) if self.mixed else b"".join(rows), b""

@@ -31,9 +31,6 @@ MAX_BYTES = 8 << 20
 WAITING_ROWS = 1_000
 """Newest rows kept while there is no socket yet."""
 SEND_BUFFER = 1 << 20
-PUSH_SECONDS = 0.1
-"""Longest wait of a large batch for the lock, which is held for a few milliseconds: only a signal handler or finalizer
-that interrupts the sender in its own thread finds it held for longer."""
 
 _SENDERS: weakref.WeakSet[Sender] = weakref.WeakSet()
 _HOOKED: list[bool] = []
@@ -73,6 +70,8 @@ class Sender:
         self._starting = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+        self._pushed: deque[tuple[bytes, int]] = deque()  # for whoever holds the lock
+        self._pushed_bytes = 0
         self._pending: deque[tuple[bytes, int]] = deque()
         self._pending_bytes = 0
         self._pending_rows = 0
@@ -98,9 +97,11 @@ class Sender:
         finally:
             self._lock.release()
 
-    def turn(self) -> None:
+    def turn(self, schema: Schema) -> None:
         """Called by an observer after its row when a frame is full or the thread is parked; never waits."""
         try:
+            if schema.retired and schema not in self.schemas:  # it was given up while the row was on its way
+                self.schemas.append(schema)
             if self.parked:
                 self._unpark()
             if self._lock.acquire(blocking=False):
@@ -114,20 +115,24 @@ class Sender:
         except Exception:  # noqa: BLE001, S110 - never into the model; its row is taken, the next turn sends it
             pass
 
-    def push(self, bodies: Iterable[tuple[bytes, int]], total: int) -> None:
-        """Takes packed sections (with their rows, ``total`` in all) that need no more collecting."""
-        if not self._lock.acquire(timeout=PUSH_SECONDS):
-            self.lost += total
-            return
-        try:
-            for body, rows in bodies:
-                if body:
-                    self._keep(body, rows)
-                else:
-                    self.lost += rows
-            self._send()
-        finally:
-            self._lock.release()
+    def push(self, bodies: Iterable[tuple[bytes, int]]) -> None:
+        """Takes packed sections (with their rows) that need no more collecting; never waits.
+
+        The lock may be held by this very thread, where a signal handler or finalizer has interrupted the sender.
+        """
+        for body, rows in bodies:
+            size = len(body)
+            if body and self._pushed_bytes + size <= MAX_BYTES:
+                self._pushed_bytes += size  # threads may get in between: a bound, not an account
+                self._pushed.append((body, rows))
+            else:
+                self.lost += rows
+        if self._lock.acquire(blocking=False):
+            try:
+                self._collect()
+                self._send()
+            finally:
+                self._lock.release()
         if self.parked:
             self._unpark()
 
@@ -219,7 +224,7 @@ class Sender:
             self.parked = False
 
     def _wanted(self) -> bool:
-        return self.closed or any(schema.rows for schema in self.schemas)
+        return self.closed or bool(self._pushed) or any(schema.rows for schema in self.schemas)
 
     def _wait(self, seconds: float) -> None:
         connection = self._socket
@@ -240,8 +245,10 @@ class Sender:
         for schema in list(self.schemas):
             ready = len(schema.rows)
             if not ready:
-                if schema.retired:  # a thread that still held it while it retired has added its row by now
+                if schema.retired:
                     self.schemas.remove(schema)
+                    if schema.rows:  # added meanwhile: its observer may have found the schema still here
+                        self.schemas.append(schema)
                 continue
             rows = schema.rows[:ready]
             del schema.rows[:ready]  # rows appended meanwhile stand behind these
@@ -256,6 +263,9 @@ class Sender:
                 size, count = size + len(packed), count + n
         if parts:
             self._keep(b"".join(parts), count)
+        while self._pushed:
+            self._keep(*self._pushed.popleft())
+        self._pushed_bytes = 0
 
     def _keep(self, body: bytes, rows: int) -> None:
         self._pending.append((body, rows))

@@ -131,7 +131,7 @@ def test_numbers_of_more_than_64_bits_are_numbers(agent: Agent, monitor: Monitor
 
 @pytest.mark.parametrize("count", [1, 100])
 def test_a_batch_within_a_held_lock_does_not_wait_for_it(agent: Agent, monitor: Monitor, count: int) -> None:
-    """A signal handler or finalizer may interrupt the sender in its own thread: its rows are lost and counted."""
+    """A signal handler or finalizer may interrupt the sender in its own thread: its rows go later, none is lost."""
     monitor.observe(features=ROW, prediction=0.5)
     agent.received(monitor)
     done = threading.Thread(target=monitor.observe_batch, args=([[1.0]] * count, [0.5] * count), daemon=True)
@@ -139,10 +139,23 @@ def test_a_batch_within_a_held_lock_does_not_wait_for_it(agent: Agent, monitor: 
         done.start()
         done.join(20)
         assert not done.is_alive()
-    received = sum(batch.rows for batch in agent.received(monitor))
+    assert sum(batch.rows for batch in agent.received(monitor)) == count
+
+
+def test_what_large_batches_leave_behind_a_held_lock_is_bounded(agent: Agent, monitor: Monitor) -> None:
+    """As all that waits; the rest is counted."""
+    batch = np.ones((8_000, 16))
+    with monitor._sender._lock:
+        for _ in range(20):
+            monitor.observe_batch(batch)
+        assert sum(len(body) for body, _ in monitor._sender._pushed) <= _sender.MAX_BYTES
+    received = 0
+    while not monitor.flush(0.01):
+        received += sum(batch.rows for batch in agent.intake.drain())
     monitor.observe(features=ROW, prediction=0.5)
-    agent.received(monitor)
-    assert received + agent.counters()["sdk_buffer"] == count
+    received += sum(batch.rows for batch in agent.received(monitor)) - 1
+    assert 0 < received < 160_000
+    assert received + agent.counters()["sdk_buffer"] == 160_000
 
 
 def test_rows_that_fit_no_frame_are_lost_and_counted_as_such(agent: Agent, monitor: Monitor) -> None:
@@ -209,3 +222,34 @@ def test_a_row_with_an_id_and_a_value_that_is_left_out_arrives_and_is_not_lost(a
     monitor.observe(features=ROW, prediction=0.5)
     assert len(predictions(agent, monitor)) == 3
     assert agent.counters()["sdk_buffer"] == 0
+
+
+def test_a_row_on_its_way_to_a_schema_that_is_given_up_is_sent(agent: Agent, monitor: Monitor) -> None:
+    """Another thread may hold the schema while it is forgotten; its row is adopted, not left behind."""
+    sender = monitor._sender
+    schema = monitor._rows.add(ROW, 0.25, 0.1)
+    sender.retire([schema])
+    sender.retire([])
+    assert schema not in sender.schemas
+    schema.add([0.5, 0.1, 1.0, 2.0])
+    assert len(schema.rows) >= schema.limit
+    sender.turn(schema)
+    assert sorted(predictions(agent, monitor)) == [0.25, 0.5]
+    sender.retire([])
+    assert schema not in sender.schemas
+
+
+def test_a_call_whose_answers_cannot_be_sent_loses_all_its_rows(
+    agent: Agent, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one row: what is lost is counted in rows."""
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as broken:
+        broken.setattr("pilotfish._batch.send", fail)
+        assert list(monitor.watch(lambda x: x[:, 0])(np.ones((40, 2)))) == [1.0] * 40
+    monitor.observe(features=ROW, prediction=0.5)
+    agent.received(monitor)
+    assert agent.counters()["sdk_buffer"] == 40
