@@ -82,19 +82,22 @@ def _small(batch: Batch, total: int, rows: Rows, sender: Sender) -> None:
 
 def _large(batch: Batch, total: int, sender: Sender) -> None:
     table = batch.table
-    kept = table.rows if table else total
-    step = -(-total // kept)
+    # as the table was thinned; without one, as it would have been
+    most = table.rows if table else max(1, _table.MOST_BYTES // (8 * max(1, len(batch.predictions))))
+    step = -(-total // most)
+    kept = -(-total // step)
     columns: list[tuple[tuple[int, str], Any]] = []
     names = batch.classes if len(batch.classes) == len(batch.predictions) else [""] * len(batch.predictions)
     for column, name in zip(batch.predictions, names, strict=True):
         found = _table.cells(column[::step] if step > 1 else column)
         columns.append(((wire.PROBABILITY if batch.scores else wire.PREDICTION, name if batch.scores else ""), found))
-    seconds = _table.latencies(batch.latency, total)[::step]
+    single = not hasattr(batch.latency, "__len__")
+    seconds = _table.latencies(batch.latency, kept) if single else _table.latencies(batch.latency, total)[::step]
     columns.append(((wire.LATENCY, ""), (wire.FLOAT, struct.pack(f"<{kept}d", *seconds))))
     if batch.ids is not None:
         texts = [wire.MISSING if i is None else wire.escape(str(i)) for i in _table.values(batch.ids)[::step]]
         columns.append(((wire.ID, ""), (wire.TEXT, texts)))
     if table:
         columns += [((wire.FEATURE, n), c) for n, c in zip(table.names, table.columns, strict=True)]
-        sender.lost += table.skipped
+    sender.lost += total - kept
     sender.push(_table.sections(columns, kept))

@@ -14,6 +14,7 @@ import pytest
 
 from pilotfish import Monitor, _sender
 from pilotfish._rows import MAX_FEATURES, MAX_SCHEMAS
+from pilotfish._table import MOST_BYTES
 from tests.sdk.conftest import Agent
 
 Until = Callable[[Callable[[], bool]], None]
@@ -253,3 +254,15 @@ def test_a_call_whose_answers_cannot_be_sent_loses_all_its_rows(
     monitor.observe(features=ROW, prediction=0.5)
     agent.received(monitor)
     assert agent.counters()["sdk_buffer"] == 40
+
+
+def test_answers_without_features_are_thinned_as_tables_are(agent: Agent, monitor: Monitor) -> None:
+    """Class probabilities of many images: evenly spread rows are taken, the others are counted."""
+    monitor.observe(features=ROW, prediction=0.5)
+    agent.received(monitor)
+    monitor.told(None, np.full((4_000, 500), 1 / 500), 0.1)
+    received = sum(batch.rows for batch in agent.received(monitor))
+    monitor.observe(features=ROW, prediction=0.5)
+    agent.received(monitor)
+    assert MOST_BYTES // 2 < received * 500 * 8 <= MOST_BYTES
+    assert received + agent.counters()["sdk_buffer"] == 4_000
