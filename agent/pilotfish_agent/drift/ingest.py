@@ -91,7 +91,8 @@ def _sound_predictions(batch: ObservationBatch) -> ObservationBatch | None:
         p = np.asarray(batch.probabilities, np.float64).reshape(-1)
     except (TypeError, ValueError, OverflowError):
         return None
-    return replace(batch, probabilities=p) if 0 < p.size == batch.rows * batch.n_classes else None
+    # Beside probabilities a prediction says nothing more: the class is the largest of them.
+    return replace(batch, prediction=None, probabilities=p) if 0 < p.size == batch.rows * batch.n_classes else None
 
 
 class Repeats:
