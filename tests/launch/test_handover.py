@@ -102,6 +102,15 @@ def test_a_heart_speaks_in_whole_lines() -> None:
     os.close(write)
 
 
+def test_a_text_that_is_no_utf8_is_said_all_the_same() -> None:
+    """A heart never raises: half a surrogate, as a configuration may hold, is written as its escape."""
+    read, write = os.pipe2(os.O_NONBLOCK)
+    Heart(write).warn("tick: \ud800")
+    assert Messages().feed(os.read(read, 1 << 16)) == [("W", "tick: \\ud800")]
+    os.close(read)
+    os.close(write)
+
+
 def test_a_full_pipe_is_no_error() -> None:
     """While the guard is stopped the beats pile up, and the agent goes on."""
     read, write = os.pipe2(os.O_NONBLOCK)

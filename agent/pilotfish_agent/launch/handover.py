@@ -148,7 +148,7 @@ class Heart:
     def _send(self, kind: bytes, text: str) -> None:
         if self.alone:
             return
-        line = os.fsencode(text.replace("\n", " "))[: LONGEST - 2]
+        line = text.replace("\n", " ").encode("utf-8", "backslashreplace")[: LONGEST - 2]
         try:
             os.write(self._fd, kind + line + b"\n")
         except BlockingIOError:
