@@ -43,11 +43,22 @@ CONFIG_BAD = Event("config_bad", "error", "The configuration has an error; what 
 REFERENCE_BAD = Event("reference_bad", "error", "The reference cannot be used; a provisional one is learnt.")
 PORT_TAKEN = Event("port_taken", "warning", "The listen address cannot be bound; tried again.")
 INTAKE_BAD = Event("intake_bad", "error", "The intake socket cannot be made; the SDK's rows are not received.")
+ADDRESS_UNWRITTEN = Event("address_unwritten", "error", "The address file cannot be written; commands find no agent.")
 STARTED = Event("started", "info", "The agent watches.")
 STOPPED = Event("stopped", "info", "The agent leaves.")
 STEP_FAILED = Event("step_failed", "error", "A step of the pipeline failed; the next one is tried.")
 MEMORY_SHORT = Event("memory_short", "error", "The agent is at its memory ceiling; it saves and starts anew.")
-EVENTS = (CONFIG_BAD, REFERENCE_BAD, PORT_TAKEN, INTAKE_BAD, STARTED, STOPPED, STEP_FAILED, MEMORY_SHORT)
+EVENTS = (
+    CONFIG_BAD,
+    REFERENCE_BAD,
+    PORT_TAKEN,
+    INTAKE_BAD,
+    ADDRESS_UNWRITTEN,
+    STARTED,
+    STOPPED,
+    STEP_FAILED,
+    MEMORY_SHORT,
+)
 
 STEP_SECONDS = 0.5
 """Between two drains: rows are judged once a tick (seconds), so this is delay enough, at half a millisecond a step."""
@@ -284,7 +295,11 @@ class Agent:
             self._around.heart.warn(line)
             return False
         self._address = self._served.address
-        files.write_text(self._around.handover.address_file, self._address + "\n")
+        try:
+            files.write_text(self._around.handover.address_file, self._address + "\n")
+        except OSError as error:
+            self._events.emit(ADDRESS_UNWRITTEN, address=self._address, error=str(error))
+            self._around.heart.warn(f"{error.filename}: {error.strerror}; `pilotfish status` will not find this agent")
         return True
 
     async def _listen_again(self) -> None:

@@ -116,6 +116,17 @@ def test_a_taken_port_is_told_and_monitoring_goes_on(live: Live) -> None:
     until(lambda: live.metric("pilotfish_observations_total"), "rows")
 
 
+def test_an_address_file_that_cannot_be_written_is_no_end(live: Live) -> None:
+    """The start line has the address all the same."""
+    blocked = live.root / "run/toy/address/full"
+    blocked.mkdir(0o700, parents=True)
+    live.start()
+    until(lambda: "metrics on http://127.0.0.1:" in live.err, "the start line")
+    assert "address" in live.err.splitlines()[0]
+    blocked.rmdir()
+    blocked.parent.rmdir()
+
+
 def test_a_data_file_serves_as_reference(live: Live) -> None:
     """`--reference` takes any data file: one is built first, by another process."""
     live.start("--reference", reference(live.root / "data.csv", rows=2_000))
