@@ -134,7 +134,7 @@ def _take_reference(around: Surroundings, events: Events) -> None:
     if not path:
         return
     try:
-        around.reference = load_reference(path, around.heart.beat)
+        around.reference = load_reference(path, around.handover.options.get("config"), around.heart.beat)
     except (PilotfishError, OSError) as error:
         line = error.line() if isinstance(error, PilotfishError) else f"--reference {path}: {error}"
         events.emit(REFERENCE_BAD, error=line)

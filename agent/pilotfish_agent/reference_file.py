@@ -14,17 +14,19 @@ from pilotfish_core.errors import DataError
 
 _HEAD = 1 << 16
 _START = (
-    "import sys; sys.path.extend(p for p in sys.argv[3:] if p not in sys.path); "
+    "import sys; sys.path.extend(p for p in sys.argv[4:] if p not in sys.path); "
     "from pilotfish_agent.cli import main; "
-    "sys.exit(main(['reference', 'build', sys.argv[1], '-o', sys.argv[2]]))"
+    "config = ['--config', sys.argv[3]] if sys.argv[3] else []; "
+    "sys.exit(main(['reference', 'build', sys.argv[1], '-o', sys.argv[2], *config]))"
 )
 
 
-def load_reference(path: str, waiting: Callable[[], None]) -> Reference:
+def load_reference(path: str, config: str | None, waiting: Callable[[], None]) -> Reference:
     """The reference of ``path``.
 
     Args:
         path: of a built reference or of a data file.
+        config: the agent's configuration file: which features are ignored, and of which type they are.
         waiting: called several times a second while one is built.
 
     Raises:
@@ -37,16 +39,16 @@ def load_reference(path: str, waiting: Callable[[], None]) -> Reference:
         raise DataError(
             f"--reference: {path}: {error.strerror}", expected="a built reference or a data file that can be read"
         ) from None
-    return reference.load(path) if reference.looks_like_reference(head) else _build(path, waiting)
+    return reference.load(path) if reference.looks_like_reference(head) else _build(path, config, waiting)
 
 
-def _build(path: str, waiting: Callable[[], None]) -> Reference:
+def _build(path: str, config: str | None, waiting: Callable[[], None]) -> Reference:
     """Builds in another process: sorting columns takes memory that the agent must not keep."""
     with tempfile.TemporaryDirectory(prefix="pilotfish-reference-") as folder:
         out, errors = os.path.join(folder, "reference.json"), os.path.join(folder, "errors")
         with open(errors, "wb") as sink:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _START, path, out, *(p for p in sys.path if p)],
+                [sys.executable, "-I", "-c", _START, path, out, config or "", *(p for p in sys.path if p)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=sink,

@@ -128,6 +128,11 @@ def test_an_address_file_that_cannot_be_written_is_no_end(live: Live) -> None:
 
 
 def test_a_data_file_serves_as_reference(live: Live) -> None:
-    """`--reference` takes any data file: one is built first, by another process."""
-    live.start("--reference", reference(live.root / "data.csv", rows=2_000))
+    """`--reference` takes any data file: one is built first, by another process, as the configuration says."""
+    (live.root / "good.yaml").write_text("features: {ignore: [color]}\n")
+    data = reference(live.root / "data.csv", rows=2_000)
+    live.start("--reference", data, "--config", str(live.root / "good.yaml"))
     until(lambda: live.model().get("reference_rows") == 2_000, "the reference")
+    tested = [d["feature"] for d in live.status()["drift"] if d["reason"] != "not_in_reference"]
+    assert "age" in tested
+    assert "color" not in tested

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     if target.pid is None and target.port is None:
         todo = "see `pilotfish attach --help`"
         raise UsageError("attach: no selector", expected="--pid N, --port N, or target: in the config", todo=todo)
-    reference = load_reference(args.reference, lambda: None) if args.reference else None
+    reference = load_reference(args.reference, args.config, lambda: None) if args.reference else None
     find = _locate.finder(target.pid, target.port)
     key = find()
     own = (os.getpid(), _locate.start_time(os.getpid()) or 0)

@@ -76,7 +76,7 @@ class Judge:
         self.history.add(tick.opened, tick.rows)
         self.tick = tick
         with np.errstate(over="ignore"):  # evidence saturates: a tick may take it beyond the largest double first
-            self.scores = np.minimum(self.engine.step(self._streams.parts(counts)), LARGEST_NATS)
+            self.scores = np.minimum(self.engine.step(counts), LARGEST_NATS)
         if not self.latches and self.scores.max() < self.model_threshold:
             return []
         entries = self._follow(counts, held_back)
