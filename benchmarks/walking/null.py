@@ -103,7 +103,8 @@ def known_long() -> Result:
 
 @bar("null: references of 1,000 rows", "<= 31 alarms, the reference's ticks", slow=True)
 def thousand_long() -> Result:
-    return references(1_000, LONG, ["lam = 0", "T - log 100"])
+    # a line lowered by log 100 has no power over months here: the penalty of a small reference keeps 17 under 31
+    return references(1_000, LONG, ["lam = 0"])
 
 
 @bar("null: references of 10,000 rows", "<= 31 alarms, the reference's ticks", slow=True)

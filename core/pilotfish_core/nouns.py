@@ -78,6 +78,86 @@ class ObservationBatch:
     slices: Mapping[str, Column] = field(default_factory=dict)
 
 
+Outcome = Literal["success", "client_error", "server_error", "aborted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One captured request and its answer, with what was said.
+
+    Attributes:
+        port: of the server.
+        started: epoch seconds of the first request byte; duration: seconds to the last byte of the answer.
+        first: seconds to the first byte of the answer, None when there was none.
+        method, target: of the request line; the target is as sent, with its query.
+        status: HTTP status, None without an answer.
+        outcome: how it ended.
+        request_headers, response_headers: names in lower case, values joined by ", ".
+        request_body, response_body: without transfer coding; content codings are still on.
+        request_cut, response_cut: the body is only its beginning.
+        marks: (offset in the answer's body, seconds since the start) of the parts of a streamed answer.
+    """
+
+    port: int
+    started: float
+    duration: float
+    first: float | None
+    method: str
+    target: str
+    status: int | None
+    outcome: Outcome
+    request_headers: Mapping[str, str]
+    request_body: bytes
+    response_headers: Mapping[str, str]
+    response_body: bytes
+    request_cut: bool = False
+    response_cut: bool = False
+    marks: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokens of one exchange; None = the server does not say. ``estimated``: counted by us, not by the server."""
+
+    input: int | None = None
+    output: int | None = None
+    cached_input: int | None = None
+    reasoning_output: int | None = None
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a decoder read in one exchange.
+
+    Attributes:
+        operation: predict, infer, chat, completions, embeddings, classify, ... or other.
+        model, version: as the server's successful answer says (or the path of a request that it answered with success);
+            None when it does not. Never what a client merely asks for.
+        rows: N rows are N predictions; a generation is one a choice.
+        features, prediction, probabilities, n_classes, classes, ids: as in `ObservationBatch`, of ``rows`` rows.
+        tokens: of a generation; finish_reasons: one a choice.
+        first_content: seconds to the first part of the answer with content; chunk_gaps: seconds between parts after it.
+        problem: why nothing (or not all) could be read, a word of the decoder's `PROBLEMS`; None when all was.
+    """
+
+    operation: str
+    model: str | None = None
+    version: str | None = None
+    rows: int = 0
+    features: Mapping[str, Column] = field(default_factory=dict)
+    prediction: Column | None = None
+    probabilities: Column | None = None
+    n_classes: int = 0
+    classes: tuple[str, ...] | None = None
+    ids: Sequence[str | None] | None = None
+    tokens: Tokens | None = None
+    finish_reasons: tuple[str, ...] = ()
+    first_content: float | None = None
+    chunk_gaps: tuple[float, ...] = ()
+    problem: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class DriftResult:
     """What the detector says of one stream now (docs/statistics.md, sections 4, 6, 10, 13).

@@ -39,7 +39,7 @@ EXTRA = 256
 """An informational answer (1xx) or an answer without a request: not an exchange of its own; reserved."""
 FLAGS = (ABORTED, INCOMPLETE, AMBIGUOUS, UPGRADED, OPAQUE, STREAM, REQUEST_CUT, RESPONSE_CUT, EXTRA)
 
-HEADER = struct.Struct("<2sBBIId")  # magic, version, kind, lost, rows, sent: as wire's, so that losses are counted alike
+HEADER = struct.Struct("<2sBBIId")  # magic, version, kind, lost, rows, sent: begins as wire's
 RECORD = struct.Struct("<QqqQQHHHH")
 """started (epoch ns), duration, first (ns from the start; -1: there was none), request and response bytes on the
 connection, server port, status (0: none), line (index into the frame's lines), flags."""

@@ -1,0 +1,1 @@
+"""Seeing traffic: pf-capture (tap, relay, framing, sampling), and who looks after it. No numpy here."""

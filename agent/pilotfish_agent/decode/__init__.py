@@ -1,0 +1,1 @@
+"""Protocol bytes to Observations: one file a protocol, the folder is the registry."""

@@ -1,0 +1,1 @@
+"""Asking the model whether it is well: readiness, canary requests, model state."""

@@ -1,0 +1,1 @@
+"""The servers' own /metrics, normalised: one file a server, the folder is the registry."""
