@@ -1,6 +1,6 @@
 """Exchange frames: what pf-capture puts into the same socket as the SDK's frames (docs/reference/frames.md).
 
-Every exchange travels exactly once: as a record of a timings frame, or, where its bodies were chosen by the sample, as a
+Every exchange travels exactly once: as a record of a timings frame, or, where the sample chose its bodies, as a
 copy, which begins with the same record. A copy may be larger than a datagram and then goes in parts.
 Standard library only; the capture process and the agent's intake use it.
 """
