@@ -1,0 +1,1 @@
+"""The bars of `make bars GROUP=capture`; see benchmarks/bars.py."""

@@ -1,0 +1,1 @@
+"""Real model servers in environments of their own, for bars and slow tests."""
