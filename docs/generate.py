@@ -6,7 +6,7 @@ import json
 import pathlib
 
 from pilotfish_agent import catalogue
-from pilotfish_core.config import FreeSection
+from pilotfish_core.config import FreeSection, ListSection
 
 FOLDER = pathlib.Path(__file__).parent / "reference"
 MADE = "<!-- Made by `make docs-reference` from the parts' own declarations; edits are lost. -->\n"
@@ -41,10 +41,13 @@ def config_page() -> str:
         "",
     ]
     for name, section in catalogue.sections().items():
-        lines += [f"## `{name}`", "", _summary(section), ""]
+        lines += [f"## `{name}`", "", catalogue.summary(section), ""]
         if isinstance(section, FreeSection):
             lines += ["```yaml", f"{name}:", *(f"  {line}" for line in section.example), "```", ""]
             continue
+        if isinstance(section, ListSection):
+            lines += ["```yaml", f"{name}:", *(f"  {line}" for line in section.example), "```", ""]
+            lines += [f"At most {section.most} entries; they have no variables. Keys of an entry:", ""]
         lines += ["| key | default | example | |", "| --- | --- | --- | --- |"]
         for key, option, default in catalogue.declared(section):
             words = catalogue.words(default, option)
@@ -76,10 +79,6 @@ def events_page() -> str:
     ]
     lines += [f"| `{event.name}` | {event.level} | {_cell(event.text)} |" for event in catalogue.events()]
     return "\n".join(lines) + "\n"
-
-
-def _summary(section: type | FreeSection) -> str:
-    return section.help if isinstance(section, FreeSection) else (section.__doc__ or "").split("\n")[0]
 
 
 def _cell(text: str) -> str:

@@ -14,18 +14,24 @@ from typing import Any
 
 from pilotfish_agent import settings
 from pilotfish_core import registry
-from pilotfish_core.config import Budget, FreeSection, Option, options
+from pilotfish_core.config import Budget, FreeSection, ListSection, Option, options
 from pilotfish_core.events import Event
 from pilotfish_core.metrics import Metric
 
+Section = type | FreeSection | ListSection
 PACKAGES = ("pilotfish_core", "pilotfish_agent", "pilotfish_exporters", "pilotfish_alerts")
-PARTS = ("pilotfish_agent.hardware", "pilotfish_agent.drift.detectors", "pilotfish_exporters")
+PARTS = (
+    "pilotfish_agent.hardware",
+    "pilotfish_agent.decode",
+    "pilotfish_agent.drift.detectors",
+    "pilotfish_exporters",
+)
 """Folders in which third parties have parts of their own, by entry points."""
 
 
 @functools.cache  # 30 ms of reading folders, whose content does not change under us
-def sections() -> Mapping[str, type | FreeSection]:
-    """Section name -> its Config dataclass or free section, in the order of the example file.
+def sections() -> Mapping[str, Section]:
+    """Section name -> its Config dataclass, free section or list, in the order of the example file.
 
     A part's section is found by the ``SECTION`` in its file; nobody keeps a list.
     """
@@ -114,13 +120,12 @@ def words(value: Any, option: Option | None = None) -> str:
     return "" if value is None else str(value)
 
 
-def example(known: Mapping[str, type | FreeSection] | None = None) -> str:
+def example(known: Mapping[str, Section] | None = None) -> str:
     """A configuration file with every key: those in force by default as they are, the others as comments."""
     lines = ["# Pilotfish. Every key is optional; what is commented out has no default or another one."]
     for name, section in (known or sections()).items():
-        summary = section.help if isinstance(section, FreeSection) else (section.__doc__ or "").split("\n")[0]
-        lines += ["", f"# {summary}", f"{name}:"]
-        if isinstance(section, FreeSection):
+        lines += ["", f"# {summary(section)}", f"{name}:"]
+        if isinstance(section, FreeSection | ListSection):
             lines += [f"  # {line}" for line in section.example]
             continue
         for key, option, default in declared(section):
@@ -129,7 +134,7 @@ def example(known: Mapping[str, type | FreeSection] | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def schema(known: Mapping[str, type | FreeSection] | None = None) -> dict[str, Any]:
+def schema(known: Mapping[str, Section] | None = None) -> dict[str, Any]:
     """JSON Schema (2020-12) of the configuration: names, help, defaults; values are checked by `config check`."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -140,18 +145,28 @@ def schema(known: Mapping[str, type | FreeSection] | None = None) -> dict[str, A
     }
 
 
-def declared(section: type) -> Iterator[tuple[str, Option, Any]]:
-    """(key, option, default) of a Config dataclass."""
+def summary(section: Section) -> str:
+    """What a section is for, in one line."""
+    return section.help if isinstance(section, FreeSection | ListSection) else (section.__doc__ or "").split("\n")[0]
+
+
+def declared(section: type | ListSection) -> Iterator[tuple[str, Option, Any]]:
+    """(key, option, default) of a Config dataclass, or of a list's entries."""
+    if isinstance(section, ListSection):
+        section = section.item
     known = options(section)
     for field in fields(section):
         if field.name in known:
             yield field.name, known[field.name], field.default
 
 
-def _schema(section: type | FreeSection) -> dict[str, Any]:
+def _schema(section: Section) -> dict[str, Any]:
     if isinstance(section, FreeSection):
         texts = {"type": ["string", "number", "boolean"]}
         return {"type": ["object", "null"], "description": section.help, "additionalProperties": texts}
+    if isinstance(section, ListSection):
+        entry = {**_schema(section.item), "type": "object"}
+        return {"type": ["array", "null"], "description": section.help, "maxItems": section.most, "items": entry}
     keys: dict[str, Any] = {}
     for key, option, default in declared(section):
         keys[key] = {"description": option.help, "examples": [option.example]}
@@ -159,8 +174,12 @@ def _schema(section: type | FreeSection) -> dict[str, Any]:
             keys[key]["default"] = words(default, option)
         if option.secret:
             keys[f"{key}_file"] = {"description": f"A file that holds {key}.", "type": "string"}
-    summary = (section.__doc__ or "").split("\n")[0]
-    return {"type": ["object", "null"], "description": summary, "additionalProperties": False, "properties": keys}
+    return {
+        "type": ["object", "null"],
+        "description": summary(section),
+        "additionalProperties": False,
+        "properties": keys,
+    }
 
 
 def _means(option: Option, value: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pilotfish_agent import yaml_tree
 from pilotfish_agent.yaml_tree import Node
-from pilotfish_core.config import FreeSection, Option, Secret, options
+from pilotfish_core.config import FreeSection, ListSection, Option, Secret, options
 from pilotfish_core.errors import ConfigError
 
 DEFAULT_PATH = "/etc/pilotfish/pilotfish.yaml"
@@ -25,7 +25,7 @@ OWN = frozenset({"PILOTFISH_SOCKET", "PILOTFISH_CONFIG", "PILOTFISH_RUNTIME_DIR"
 FLAGS = {"model.name": "--model", "model.version": "--model-version"}
 """Flags that are not named like their key."""
 
-Section = type | FreeSection
+Section = type | FreeSection | ListSection
 _SECRET = Secret("")
 
 
@@ -35,8 +35,9 @@ class Settings:
 
     Attributes:
         path: the file that was read, None when there is none.
-        sections: section name -> its Config, or a mapping of text to text for a free section.
-        origins: ``section.key`` -> where its value comes from (``FILE:LINE``, a variable, a flag); no entry: default.
+        sections: section name -> its Config, a mapping of text to text for a free section, a tuple for a list.
+        origins: ``section.key`` (in a list ``section[0].key``) -> where its value comes from (``FILE:LINE``, a
+            variable, a flag); no entry: default.
         given: ``section.key`` -> the value in force as it was written; no entry: default.
         problems: everything wrong, in the order file, environment, flags.
         warnings: one line each.
@@ -146,13 +147,39 @@ def _take_section(section: str, node: Node, name: str, found: _Found) -> None:
         found.unknown(f"{place}: unknown section `{section}`", section, found.sections)
     elif node.value is None:
         return
+    elif isinstance(kind := found.sections[section], ListSection):
+        _take_list(section, kind, node, name, found)
     elif not isinstance(node.value, dict):
         example = f"keys below `{section}:`, or `{section}: {{KEY: VALUE}}`"
         found.problems.append(ConfigError(f"{place}: {section}", got=yaml_tree.plain(node), expected=example))
     else:
-        for key, value in node.value.items():
-            where = f"{name}:{value.line}"
-            found.put(f"{section}.{key}", yaml_tree.plain(value), f"{where}: {section}.{key}", where)
+        _take_keys(section, node, name, found)
+
+
+def _take_list(section: str, kind: ListSection, node: Node, name: str, found: _Found) -> None:
+    if not isinstance(node.value, list) or len(node.value) > kind.most:
+        got = f"{len(node.value)} entries" if isinstance(node.value, list) else yaml_tree.plain(node)
+        expected = f"a list of at most {kind.most} entries such as `{kind.example[0]}`"
+        found.problems.append(ConfigError(f"{name}:{node.line}: {section}", got=got, expected=expected))
+        return
+    for index, entry in enumerate(node.value):
+        place = f"{section}[{index}]"
+        before = len(found.problems)
+        found.values[place] = {}
+        if isinstance(entry.value, dict) and entry.value:
+            _take_keys(place, entry, name, found)
+        else:
+            expected = f"an entry such as `{kind.example[0]}`"
+            got = "nothing" if entry.value is None else yaml_tree.plain(entry)
+            found.problems.append(ConfigError(f"{name}:{entry.line}: {place}", got=got, expected=expected))
+        if len(found.problems) > before:
+            found.leave_out(place)
+
+
+def _take_keys(section: str, node: Node, name: str, found: _Found) -> None:
+    for key, value in node.value.items():
+        where = f"{name}:{value.line}"
+        found.put(f"{section}.{key}", yaml_tree.plain(value), f"{where}: {section}.{key}", where)
 
 
 def _take_environment(environ: Mapping[str, str], found: _Found) -> None:
@@ -173,7 +200,7 @@ class _Found:
 
     def __init__(self, sections: Mapping[str, Section]) -> None:
         self.sections = sections
-        self.options = {n: {} if isinstance(s, FreeSection) else options(s) for n, s in sections.items()}
+        self.options = {n: {} if isinstance(s, FreeSection) else options(_kind(s)) for n, s in sections.items()}
         self.values: dict[str, dict[str, Any]] = {name: {} for name in sections}
         self.origins: dict[str, str] = {}
         self.given: dict[str, Any] = {}
@@ -184,11 +211,11 @@ class _Found:
         """Whether ``section.key`` may be given."""
         if isinstance(self.sections.get(section), FreeSection):
             return bool(key)
-        return self._option(section, key) is not None
+        return not isinstance(self.sections.get(section), ListSection) and self._option(section, key) is not None
 
     def variables(self) -> list[str]:
         """Names of all variables that would be understood."""
-        return [f"{PREFIX}{s}_{k}".upper() for s, keys in self.options.items() for k in keys]
+        return [f"{PREFIX}{s}_{k}".upper() for s, keys in self.options.items() for k in keys if self.knows(s, k)]
 
     def put(self, dotted: str, value: Any, what: str, origin: str) -> None:
         """Takes a value, or its problem."""
@@ -199,7 +226,9 @@ class _Found:
             return
         found = self._option(section, key)
         if found is None:
-            self.unknown(f"{what.removesuffix(dotted)}unknown key `{dotted}`", dotted, self._keys())
+            known = [f"{section}.{k}" for k in self.options.get(_name(section), {})]
+            known += [k for k in self._keys() if k not in known]
+            self.unknown(f"{what.removesuffix(dotted)}unknown key `{dotted}`", dotted, known)
             return
         name, option = found
         try:
@@ -235,19 +264,34 @@ class _Found:
         kind, values = self.sections[section], self.values[section]
         if isinstance(kind, FreeSection):
             return dict(values)
+        if isinstance(kind, ListSection):
+            entries = [self._make(kind.item, place) for place in list(self.values) if place.startswith(f"{section}[")]
+            return tuple(e for e in entries if e is not None)
+        made = self._make(kind, section)
+        return kind() if made is None else made
+
+    def _make(self, kind: type, section: str) -> Any:
+        values = self.values[section]
         try:
             return kind(**values)
         except ValueError as error:
             keys = [f"{section}.{key}" for key in values]
             place = self.origins.get(keys[-1], "") if keys else ""
-            self.problems.append(ConfigError(f"{place}: section {section}", got=values, expected=str(error)))
+            what = f"{place}: {'' if '[' in section else 'section '}{section}"
+            self.problems.append(ConfigError(what, got=values, expected=str(error)))
             for key in keys:
                 self.origins.pop(key)
                 self.given.pop(key)
-            return kind()
+            return None
+
+    def leave_out(self, place: str) -> None:
+        """Forgets an entry of a list."""
+        for key in self.values.pop(place):
+            self.origins.pop(f"{place}.{key}")
+            self.given.pop(f"{place}.{key}")
 
     def _option(self, section: str, key: str) -> tuple[str, Option] | None:
-        known = self.options.get(section, {})
+        known = self.options.get(_name(section), {})
         if key in known:
             return key, known[key]
         base = key.removesuffix("_file")
@@ -255,6 +299,16 @@ class _Found:
 
     def _keys(self) -> list[str]:
         return [f"{s}.{k}" for s, keys in self.options.items() for k in keys]
+
+
+def _kind(section: type | ListSection) -> type:
+    """The dataclass of a section, or of its entries."""
+    return section.item if isinstance(section, ListSection) else section
+
+
+def _name(section: str) -> str:
+    """``targets`` of ``targets[0]``."""
+    return section.partition("[")[0]
 
 
 def _secret_file(value: Any) -> str:

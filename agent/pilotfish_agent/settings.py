@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from pilotfish_core.config import FreeSection, choice, duration_between, integer, option, size, text
+from pilotfish_core.config import FreeSection, ListSection, choice, duration_between, integer, option, size, text
 
 DEFAULT_MEMORY = 160 * 2**20
 """The agent's own ceiling in bytes: the bar is 80 MiB for all resident processes, so this is twice what it needs."""
@@ -25,12 +25,42 @@ RESERVED_LABELS = frozenset(  # a list of words reads better as words
 """Label names of our own metrics, of the contract's whole list: a static label of that name would collide."""
 
 
+def _regex(value: Any) -> str:
+    pattern = text()(value)
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"a regular expression ({error})") from None
+    return pattern
+
+
+def _group(value: Any) -> str:
+    path = text(4096)(value).rstrip("/")
+    if not path.startswith("/"):
+        raise ValueError("a control group below the root, such as /system.slice/fraud.service")
+    return path
+
+
+def _unit(value: Any) -> str:
+    name = text(255)(value)
+    if "/" in name:
+        raise ValueError("the name of a systemd unit such as fraud.service")
+    return name
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which process to watch, under `attach`; under `run` it is the command."""
+    """Which process to watch, under `attach`, where all that is given must hold; under `run` it is the command."""
 
     port: int | None = option(None, integer(1, 65535), "Watch the process that listens on this TCP port.", "8501")
     pid: int | None = option(None, integer(1, 2**22), "Watch the process tree with this root.", "4711")
+    name: str | None = option(
+        None, _regex, "Regular expression, sought in the command line; also the label `target`.", "tritonserver"
+    )
+    cgroup: str | None = option(
+        None, _group, "Watch the processes in this control group, or below.", "/kubepods.slice/pod1"
+    )
+    unit: str | None = option(None, _unit, "Watch the processes of this systemd unit.", "fraud.service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +125,14 @@ def label_name(value: Any) -> str:
     return name
 
 
-SECTIONS: dict[str, type | FreeSection] = {
+SECTIONS: dict[str, type | FreeSection | ListSection] = {
     "target": Target,
+    "targets": ListSection(
+        Target,
+        "Several process trees to watch, under `attach`, in the place of `target`; each with a label `target`.",
+        ("- {port: 8501}", "- {unit: ranker.service}"),
+        16,
+    ),
     "model": Model,
     "labels": FreeSection(
         label_name, text(), "Static labels on every series: name and value.", ("team: risk", "env: prod")

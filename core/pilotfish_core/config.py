@@ -68,6 +68,25 @@ class FreeSection:
     example: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ListSection:
+    """A section that is a list of mappings, such as ``targets``; its value is a tuple of ``item``.
+
+    An entry with anything wrong in it is a problem and left out as a whole: half of it might mean something else.
+
+    Attributes:
+        item: a frozen dataclass of `option` fields; its ``__post_init__`` may raise ValueError with the expectation.
+        help: one line for the schema and the reference page.
+        example: ``- {key: value}`` lines for the example file.
+        most: entries allowed.
+    """
+
+    item: type
+    help: str
+    example: tuple[str, ...]
+    most: int
+
+
 class Secret:
     """A text that prints as ``<secret>``; `reveal` gives it to the code that needs it."""
 

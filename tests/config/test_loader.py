@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pilotfish_agent import config, settings, yaml_tree
-from pilotfish_core.config import FreeSection, Secret, integer, option, secret
+from pilotfish_core.config import FreeSection, ListSection, Secret, integer, option, secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Door:
             raise ValueError("low at most high")
 
 
-DOOR: dict[str, type | FreeSection] = {"door": Door}
+DOOR: dict[str, type | FreeSection | ListSection] = {"door": Door}
 
 
 def load(text: str, tmp_path: Path, **more: Any) -> config.Settings:
@@ -215,3 +215,71 @@ def test_reserved_labels_hold_all_of_ours() -> None:
 
     used = {label for metric in catalogue.metrics() for label in metric.labels}
     assert used <= settings.RESERVED_LABELS
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """An entry of a list whose keys depend on each other."""
+
+    low: int = option(1, integer(0, 100), "Least.", "1")
+    high: int = option(9, integer(0, 100), "Most.", "9")
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError("low at most high")
+
+
+WINDOWS: dict[str, type | FreeSection | ListSection] = {"windows": ListSection(Window, "Windows.", ("- {low: 1}",), 3)}
+
+
+def test_a_list_of_mappings_is_a_tuple_of_its_entries(tmp_path: Path) -> None:
+    """Every entry has its own defaults, and the origins name entry and line."""
+    found = load("windows:\n  - {low: 2}\n  - high: 7\n    low: 3\n", tmp_path, sections=WINDOWS)
+    assert not found.problems
+    assert found.section("windows") == (Window(2, 9), Window(3, 7))
+    assert found.origins == {
+        "windows[0].low": f"{tmp_path}/p.yaml:2",
+        "windows[1].high": f"{tmp_path}/p.yaml:3",
+        "windows[1].low": f"{tmp_path}/p.yaml:4",
+    }
+    assert load("windows:\n", tmp_path, sections=WINDOWS).section("windows") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "windows: {low: 1}",
+            "1: windows; got {'low': '1'}; expected a list of at most 3 entries such as `- {low: 1}`",
+        ),
+        ("windows: x", "1: windows; got 'x'; expected a list of at most 3 entries such as `- {low: 1}`"),
+        (
+            "windows: [{low: 1}, {low: 1}, {low: 1}, {low: 1}]",
+            "1: windows; got '4 entries'; expected a list of at most 3 entries such as `- {low: 1}`",
+        ),
+        ("windows:\n  - {low: 3}\n  - 5", "3: windows[1]; got '5'; expected an entry such as `- {low: 1}`"),
+        ("windows:\n  -\n  - {low: 3}", "2: windows[0]; got 'nothing'; expected an entry such as `- {low: 1}`"),
+        (
+            "windows:\n  - {low: 3}\n  - {low: x, high: 9}",
+            "3: windows[1].low; got 'x'; expected a whole number from 0 to 100",
+        ),
+        ("windows:\n  - {low: 3}\n  - {hihg: 9}", "3: unknown key `windows[1].hihg`; did you mean `windows[1].high`?"),
+        (
+            "windows:\n  - {low: 3}\n  - {low: 9, high: 8}",
+            "3: windows[1]; got {'low': 9, 'high': 8}; expected low at most high",
+        ),
+    ],
+)
+def test_a_wrong_entry_of_a_list_is_left_out_as_a_whole(text: str, line: str, tmp_path: Path) -> None:
+    """One line with file, line and key; the good entries stay."""
+    found = load(text + "\n", tmp_path, sections=WINDOWS)
+    assert [p.line() for p in found.problems] == [f"{tmp_path}/p.yaml:{line}"]
+    assert found.section("windows") == ((Window(3, 9),) if "low: 3" in text else ())
+    assert not [k for k in found.origins if k.startswith("windows[1]")] or "windows[0]" in line
+
+
+def test_a_list_has_no_variables(tmp_path: Path) -> None:
+    """A variable that looks like one is a warning, as any unknown one."""
+    found = load("", tmp_path, sections=WINDOWS, environ={"PILOTFISH_WINDOWS_LOW": "1"})
+    assert found.section("windows") == ()
+    assert len(found.warnings) == 1

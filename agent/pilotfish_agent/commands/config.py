@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 
 from pilotfish_agent import catalogue, config
-from pilotfish_core.config import FreeSection, options
+from pilotfish_core.config import FreeSection, ListSection, options
 
 HELP = "check or show the configuration, or print an example"
 
@@ -60,6 +60,10 @@ def rows(settings: config.Settings) -> Iterator[tuple[str, str, str]]:
         value = settings.section(name)
         if isinstance(section, FreeSection):
             yield from ((f"{name}.{k}", v, settings.origins[f"{name}.{k}"]) for k, v in value.items())
+            continue
+        if isinstance(section, ListSection):
+            listed = [k for k in settings.given if k.startswith(f"{name}[")]
+            yield from ((k, catalogue.words(settings.given[k]), settings.origins[k]) for k in listed)
             continue
         for key, option in options(section).items():
             dotted = f"{name}.{key}"
