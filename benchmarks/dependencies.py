@@ -12,12 +12,16 @@ from importlib.metadata import version
 
 IMPORTS = {
     "aiohttp": "aiohttp.web",
+    "brotli": "brotli",
+    "msgspec": "msgspec",
     "numpy": "numpy",
     "prometheus-client": "prometheus_client",
     "psutil": "psutil",
     "pyyaml": "yaml",
     "scipy": "scipy.special",
     "structlog": "structlog",
+    "uvloop": "uvloop",
+    "zstandard": "zstandard",
 }
 """Distribution -> what we import of it."""
 
