@@ -1,7 +1,7 @@
-"""``python -m pilotfish_agent``; also the agent's entry, ``python -I .../__main__.py agent HANDOVER``.
+"""``python -m pilotfish_agent``; also the agent's entry and that of its capture process.
 
-As the agent it runs isolated (-I): the model's PYTHONPATH and user modules must not replace ours, so the folders in
-which the launcher found its modules come after the interpreter's own.
+``python -I .../__main__.py agent HANDOVER`` and ``python -I .../__main__.py capture FD`` run isolated (-I): the model's PYTHONPATH and user modules must not replace ours, so the folders in which the
+launcher found its modules come after the interpreter's own.
 """
 
 import os
@@ -24,6 +24,10 @@ def main(argv: list[str]) -> int:
             handover = Handover.from_bytes(file.read())
         sys.path += [folder for folder in handover.path if folder not in sys.path]
         return _agent(handover, argv[1]) if argv[0] == "agent" else _validate(handover)
+    if len(argv) == 2 and argv[0] == "capture" and argv[1].isdecimal():
+        from pilotfish_agent.capture.process import main as capture
+
+        return capture(int(argv[1]))
     from pilotfish_agent.cli import main as command
 
     return command(argv)

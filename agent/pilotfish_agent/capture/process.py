@@ -1,0 +1,144 @@
+"""``pf-capture``: the process that sees traffic. It gives way to everybody, is bounded, and dies with the agent.
+
+Neither numpy nor anything of the agent is imported here (tests/capture_process/ looks): a few MiB, so that a fault
+costs a restart of tens of milliseconds. Killed, stopped or out of memory, it is not in the model's path; the relay is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from pilotfish_agent.capture.control import (
+    CODE_UNAVAILABLE,
+    REASONS,
+    ClosedError,
+    Control,
+    Orders,
+    Report,
+)
+
+if TYPE_CHECKING:  # needs the folders that come with the first orders
+    from pilotfish_agent.capture.recorder import Recorder
+
+FIRST_ORDERS_SECONDS: Final = 10.0
+ROOM: Final = 64 << 20
+"""Bytes of memory beyond what is mapped at the start and what waits of bodies: flows, the relay's buffers."""
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def main(fd: int) -> int:
+    """Works until the control socket closes. Returns the exit code: 0 done, `CODE_UNAVAILABLE`, 1 a fault.
+
+    Args:
+        fd: our end of the control socketpair, SOCK_SEQPACKET.
+    """
+    settle(os.getppid())
+    control = Control(socket.socket(fileno=fd))
+    orders = None
+    try:
+        orders = _first(control)
+        sys.path += [folder for folder in orders.path if folder not in sys.path]
+        work(orders, control)
+    except ClosedError:
+        return 0
+    except Exception as error:  # noqa: BLE001 - the last boundary: the agent is told why, and starts us anew
+        reason, words = getattr(error, "reason", None), getattr(error, "words", None)
+        mode = "off"
+        if reason in REASONS and isinstance(words, str):
+            control.send(Report(mode, words, reason))
+            return CODE_UNAVAILABLE
+        traceback.print_exc()
+        control.send(Report(mode, f"{type(error).__name__}: {error}", "failed"))
+        return 1
+    return 0
+
+
+def work(orders: Orders, control: Control) -> None:
+    """Runs the ordered loop to its end; what was seen until then is sent.
+
+    Raises:
+        ClosedError: the agent is gone.
+        Exception: with ``reason`` and ``words`` where the loop cannot work here.
+    """
+    from pilotfish_agent.capture.recorder import Recorder
+    from pilotfish_agent.capture.sender import Sender
+
+    loop = _loop(orders.mode)
+    limit_memory(ROOM + 4 * orders.budget + 16 * orders.body_limit)
+    sender = Sender(orders.intake)
+    recorder = Recorder(sender, bodies=orders.bodies, budget=orders.budget, body_limit=orders.body_limit)
+    try:
+        loop(orders, recorder, control)
+    finally:
+        recorder.flush(time.monotonic())
+
+
+def _loop(mode: str) -> Callable[[Orders, Recorder, Control], None]:
+    """Imports only what the mode needs: asyncio and uvloop are the relay's alone."""
+    if mode not in {"tap", "relay"}:
+        raise ValueError(f"mode {mode!r}: expected tap or relay")
+    run: Callable[[Orders, Recorder, Control], None] = importlib.import_module(f"pilotfish_agent.capture.{mode}").run
+    return run
+
+
+def _first(control: Control) -> Orders:
+    poller = select.poll()
+    poller.register(control.fileno(), select.POLLIN)
+    if not poller.poll(FIRST_ORDERS_SECONDS * 1_000):
+        raise ClosedError("no orders came")
+    orders = control.poll()
+    if orders is None:
+        raise ClosedError("no orders that can be read came")
+    return orders
+
+
+def settle(parent: int) -> None:
+    """Gives way (CPU, memory), leaves no core file, and ends with ``parent``, even when stopped."""
+    for path, text in (("comm", "pf-capture"), ("oom_score_adj", "900")):
+        try:
+            with open(f"/proc/self/{path}", "w", encoding="ascii") as file:
+                file.write(text)
+        except OSError:
+            pass
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C under `attach` is the agent's, which then ends us
+    try:
+        os.nice(10 - os.getpriority(os.PRIO_PROCESS, 0))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except (OSError, ValueError):
+        pass
+    _die_with(parent)
+
+
+def _die_with(parent: int) -> None:
+    """SIGKILL for us when the thread that started us ends: prctl(2). EOF of the control socket is the second way."""
+    import ctypes
+
+    try:
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    except (OSError, AttributeError):
+        return
+    if os.getppid() != parent:  # it ended before we asked
+        os._exit(0)
+
+
+def limit_memory(ceiling: int) -> None:
+    """Makes allocations fail beyond ``ceiling`` bytes, counted from what is mapped now (RLIMIT_DATA; not the ring)."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            words = dict(line.split(":", 1) for line in file if ":" in line)
+        wanted = (int(words["VmData"].split()[0]) << 10) + ceiling
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        if hard == resource.RLIM_INFINITY or wanted < hard:
+            resource.setrlimit(resource.RLIMIT_DATA, (wanted, wanted))
+    except (OSError, KeyError, ValueError, IndexError):
+        pass
