@@ -95,7 +95,8 @@ class Exchange:
         request_headers, response_headers: names in lower case, values joined by ", ".
         request_body, response_body: without transfer coding; content codings are still on.
         request_cut, response_cut: the body is only its beginning.
-        marks: (offset in the answer's body, seconds since the start) of the parts of a streamed answer.
+        marks: (offset in the answer's body where it begins, seconds since the start) of each part of a streamed answer,
+            as it arrived.
     """
 
     port: int
@@ -138,6 +139,7 @@ class Observation:
         features, prediction, probabilities, n_classes, classes, ids: as in `ObservationBatch`, of ``rows`` rows.
         tokens: of a generation; finish_reasons: one a choice.
         first_content: seconds to the first part of the answer with content; chunk_gaps: seconds between parts after it.
+        failed: the answer tells of a failure in spite of its status: an error in the middle of a stream.
         problem: why nothing (or not all) could be read, a word of the decoder's `PROBLEMS`; None when all was.
     """
 
@@ -155,6 +157,7 @@ class Observation:
     finish_reasons: tuple[str, ...] = ()
     first_content: float | None = None
     chunk_gaps: tuple[float, ...] = ()
+    failed: bool = False
     problem: str | None = None
 
 
@@ -200,7 +203,12 @@ class ModelStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One screen of a running agent; ``dataclasses.asdict`` of it is `/api/v1/status`."""
+    """One screen of a running agent; ``dataclasses.asdict`` of it is `/api/v1/status`.
+
+    Attributes:
+        target: the first of ``targets``: name, pid, up.
+        targets: every watched process tree, in the order of the configuration.
+    """
 
     version: str
     instance: str
@@ -211,6 +219,7 @@ class Status:
     capture: Mapping[str, str]
     budget: Mapping[str, str]
     notices: tuple[str, ...] = ()
+    targets: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,8 @@ def columns(cells: Mapping[str, Sequence[Any]]) -> dict[str, Column]:
     """Columns of named lists of single values; texts that are no categories are described (see `_text`)."""
     found: dict[str, Column] = {}
     for name, values in cells.items():
+        if name[:1] in ("@", ""):  # Pilotfish's own streams; no name
+            continue
         numbers = numeric(values)
         if numbers is not None:
             found[name] = numbers
@@ -147,14 +150,22 @@ def flatten(value: list[Any]) -> list[Any]:
     return flat
 
 
-def described(name: str, values: Sequence[Any]) -> Iterable[tuple[str, float]]:
-    """What is kept of an image, a sound or an embedding: its mean, spread and ends; nothing of one without numbers."""
+def described(name: str, values: Any) -> Iterable[tuple[str, float]]:
+    """What is kept of an image, a sound or an embedding: its mean, spread and ends; nothing of one without numbers.
+
+    Args:
+        name: of the feature.
+        values: a list, or a numpy array of numbers.
+    """
     import numpy as np
 
-    column = numeric(values)
-    if column is None or not len(column):
-        return
-    x = np.frombuffer(column)
+    if hasattr(values, "astype"):
+        x = values.astype(np.float64)
+    else:
+        column = numeric(values)
+        if column is None or not len(column):
+            return
+        x = np.frombuffer(column)
     x = x[np.isfinite(x) & (np.abs(x) < 1e150)]  # squares stay finite
     if not x.size:
         return
@@ -163,6 +174,19 @@ def described(name: str, values: Sequence[Any]) -> Iterable[tuple[str, float]]:
     yield f"{name}.min", float(x.min())
     yield f"{name}.max", float(x.max())
     yield f"{name}.norm", float(np.sqrt(np.dot(x, x)))
+
+
+def vector(value: Any) -> dict[str, float | str]:
+    """An embedding's dimensions, mean, spread, ends and norm; it comes as numbers, or as float32 in base64."""
+    if isinstance(value, str):
+        try:
+            raw = base64.b64decode(value, validate=True)
+        except ValueError:
+            return {}
+        value = array("f", raw[: len(raw) // 4 * 4]).tolist()  # little-endian, as are the machines we run on
+    if not isinstance(value, list) or not value:
+        return {}
+    return {"embedding.dimensions": float(len(value)), **dict(described("embedding", value))}
 
 
 def numeric(values: Sequence[Any]) -> array[float] | None:

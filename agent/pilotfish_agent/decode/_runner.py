@@ -88,22 +88,34 @@ class Decoders:
             self._routes.move_to_end(key)
             return found
         path = target.partition("?")[0]
-        candidates = []
-        for decoder in self._decoders:
-            try:
-                route = decoder.route(method, path)
-            except Exception:  # noqa: BLE001, S112 - as in observe; a decoder that cannot read a line does not know it
-                continue
-            if route is not None:
-                candidates.append((decoder, route))
-                if _recogniser(decoder) is None:
-                    break
+        candidates = self._own(method, path) or self._candidates(method, path)
         # Until an answer was seen: the one that claims every answer.
         found = _Found(candidates, candidates[-1][1] if candidates else None)
         if len(target) <= MAX_TARGET:
             self._routes[key] = found
             if len(self._routes) > MAX_ROUTES:
                 self._routes.popitem(last=False)
+        return found
+
+    def _own(self, method: str, path: str) -> list[tuple[Decoder, Route]]:
+        """The user's own protocol, before all that we know."""
+        for decoder in self._decoders:
+            own = getattr(decoder, "own", None)
+            if own is not None and (route := own(method, path)) is not None:
+                return [(decoder, route)]
+        return []
+
+    def _candidates(self, method: str, path: str) -> list[tuple[Decoder, Route]]:
+        found: list[tuple[Decoder, Route]] = []
+        for decoder in self._decoders:
+            try:
+                route = decoder.route(method, path)
+            except Exception:  # noqa: BLE001, S112 - as in observe; a decoder that cannot read a line does not know it
+                continue
+            if route is not None:
+                found.append((decoder, route))
+                if _recogniser(decoder) is None:
+                    break
         return found
 
     @staticmethod

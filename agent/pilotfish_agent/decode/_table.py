@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote
 
@@ -72,6 +73,11 @@ def observation(
         row_ids(ids or header_id(exchange), rows),
         problem=problem,
     )
+
+
+def with_problem(found: Observation, problem: str) -> Observation:
+    """The observation with an earlier problem."""
+    return replace(found, problem=problem)
 
 
 def named(value: object) -> str | None:
