@@ -1,7 +1,7 @@
 """``python -m pilotfish_agent``; also the agent's entry and that of its capture process.
 
-``python -I .../__main__.py agent HANDOVER`` and ``python -I .../__main__.py capture FD`` run isolated (-I): the model's PYTHONPATH and user modules must not replace ours, so the folders in which the
-launcher found its modules come after the interpreter's own.
+``python -I .../__main__.py agent HANDOVER`` and ``... capture FD`` run isolated (-I): the model's PYTHONPATH and user
+modules must not replace ours, so the folders in which the launcher found its modules come after the interpreter's own.
 """
 
 import os
@@ -54,12 +54,14 @@ def _agent(handover: "Handover", path: str) -> int:
 def _validate(handover: "Handover") -> int:
     """``run --strict``: one line for each thing that `run` would go on without; 2 when there is one."""
     from pilotfish_agent import config
+    from pilotfish_agent.capture import rights
     from pilotfish_agent.launch.options import config_flags
     from pilotfish_agent.launch.values import problems
 
     options = handover.options
     settings = config.load(options.get("config"), os.environ, config_flags(options))
-    lines = [problem.line() for problem in (*settings.problems, *problems(options))] + handover.problems
+    found = (*settings.problems, *problems(options), *rights.problems(settings.section("capture")))
+    lines = [problem.line() for problem in found] + handover.problems
     reference = options.get("reference")
     if reference and not os.access(reference, os.R_OK):
         lines.append(f"--reference: got {reference!r}; expected a file that can be read")

@@ -22,7 +22,12 @@ FOREIGN = ("PILOTFISH_SERVICE_", "PILOTFISH_PORT")
 """Kubernetes sets these for a Service named pilotfish."""
 
 OWN = frozenset({"PILOTFISH_SOCKET", "PILOTFISH_CONFIG", "PILOTFISH_RUNTIME_DIR", "PILOTFISH_STATE_DIR"})
-FLAGS = {"model.name": "--model", "model.version": "--model-version"}
+FLAGS = {
+    "model.name": "--model",
+    "model.version": "--model-version",
+    "capture.mode": "--capture",
+    "capture.relay_listen": "--relay-listen",
+}
 """Flags that are not named like their key."""
 
 Section = type | FreeSection | ListSection

@@ -84,11 +84,7 @@ class PortFinder:
         """The TCP ports on which ``roots`` and their descendants listen, by (PID of) our own /proc."""
         listening = listeners(self._proc)
         now = self._clock()
-        if frozenset(roots) != self._roots:
-            self._roots = frozenset(roots)
-            self._owned.clear()
-            self._foreign.clear()
-            self._scan, self._denied = None, False
+        self._turn_to(frozenset(roots), now)
         self._owned &= listening.keys()
         self._foreign &= listening.keys()
         if now >= self._again:
@@ -97,6 +93,16 @@ class PortFinder:
         self._read(listening)
         ports = sorted({listening[inode] for inode in self._owned} - self.ignore)
         return Found(tuple(ports[:MAX_PORTS]), len(ports[MAX_PORTS:]), self._denied, self._scan is None)
+
+    def _turn_to(self, roots: frozenset[int], now: float) -> None:
+        """Another target: everything anew. One more process of the same: it may have what nobody had."""
+        if not roots & self._roots:
+            self._owned.clear()
+            self._foreign.clear()
+            self._scan, self._denied = None, False
+        elif roots - self._roots:
+            self._again = min(self._again, now + 1.0)
+        self._roots = roots
 
     def _read(self, listening: Mapping[int, int]) -> None:
         """Reads descriptors until every socket is found, all are read, or the budget is spent."""

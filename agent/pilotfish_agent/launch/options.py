@@ -23,16 +23,22 @@ HELP = {
     "instance": "name of this agent (else the model's name, else CMD's)",
     "model": "name of the model where the traffic names none",
     "model-version": "its version",
-    "capture": "in this version auto and off: the SDK tells of the traffic",
-    "port": "target.port of the configuration; `attach` finds the process by it",
-    "relay-listen": "not in this version",
+    "capture": "how traffic is seen from outside; auto: a tap where it may, never a relay",
+    "port": "the model's TCP port, where its own ports cannot be seen",
+    "relay-listen": "where the relay listens, with --capture relay",
     "reference": "a built reference, or a data file of which one is built",
     "state-dir": "where state is kept",
     "log-file": "where the agent's log goes",
     "intake-group": "the group that may send to intake.sock",
 }
 PATHS = ("config", "reference", "state-dir", "log-file")
-KEYS = {"model": "model.name", "model-version": "model.version", "port": "target.port"}
+KEYS = {
+    "model": "model.name",
+    "model-version": "model.version",
+    "port": "target.port",
+    "capture": "capture.mode",
+    "relay-listen": "capture.relay_listen",
+}
 SWITCHES = {"strict": "validate first, and refuse", "quiet": "no line of ours on stderr", "help": "this text"}
 
 

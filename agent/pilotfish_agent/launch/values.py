@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pilotfish_core.errors import UsageError
 
 LISTEN = "127.0.0.1:7374"
-CAPTURES = ("auto", "off")
-"""Capture modes of this version; with `auto` it is the SDK that tells of the traffic."""
 
 
 def listen_address(text: str) -> tuple[str, int]:
@@ -45,9 +43,4 @@ def problems(options: Mapping[str, str]) -> list[UsageError]:
                 check(text)
         except UsageError as error:
             found.append(error)
-        if name == "capture" and text not in CAPTURES:
-            expected = "auto or off: this version knows the traffic from the SDK only"
-            found.append(UsageError("--capture", got=text, expected=expected))
-        if name == "relay-listen":
-            found.append(UsageError("--relay-listen", got=text, expected="nothing: this version has no relay"))
     return found

@@ -38,11 +38,16 @@ class Components:
         guard: the guard's pid, None where there is none.
         restarts: how often the guard has started this agent anew.
         proc: where the proc file system is.
+
+    Attributes:
+        pids: process by component, None while it does not run.
+        restarts: by component. ended: CPU seconds of a component's processes that have ended.
     """
 
     def __init__(self, guard: int | None, restarts: int, proc: str = "/proc") -> None:
         self._proc = proc
-        self._restarts = restarts
+        self.restarts = {"agent": restarts}
+        self.ended: dict[str, float] = {}
         self.pids: dict[str, int | None] = {"agent": os.getpid()}
         if guard is not None:
             self.pids["guard"] = guard
@@ -57,11 +62,11 @@ class Components:
             seconds, resident = self._read(pid) if pid is not None else (None, 0)
             if seconds is not None:
                 yield Sample(MEMORY, (name,), float(resident))
-                if name != "worker":
-                    yield Sample(CPU, (name,), seconds)
+            if name != "worker" and (seconds is not None or name in self.ended):
+                yield Sample(CPU, (name,), (seconds or 0.0) + self.ended.get(name, 0.0))
         done = resource.getrusage(resource.RUSAGE_CHILDREN)
-        yield Sample(CPU, ("worker",), done.ru_utime + done.ru_stime)
-        yield Sample(RESTARTS, ("agent",), float(self._restarts))
+        yield Sample(CPU, ("worker",), max(done.ru_utime + done.ru_stime - sum(self.ended.values()), 0.0))
+        yield from (Sample(RESTARTS, (name,), float(count)) for name, count in self.restarts.items())
 
     def _read(self, pid: int) -> tuple[float | None, int]:
         try:

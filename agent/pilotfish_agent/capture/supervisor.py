@@ -1,0 +1,335 @@
+"""Who looks after pf-capture, in a thread of the agent: starts it, tells it the ports, ends it when it hangs.
+
+The thread lives as long as the process it has started: the kernel ends that one with the thread (PR_SET_PDEATHSIG).
+Other threads read `Supervisor.view`, which is replaced whole.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from pilotfish_agent.capture import rights
+from pilotfish_agent.capture._child import Child
+from pilotfish_agent.capture.control import BEAT_SECONDS, CODE_UNAVAILABLE, Orders, RelayOrders
+from pilotfish_agent.capture.ports import Found, PortFinder, other_network
+from pilotfish_agent.capture.settings import MAX_PORTS, Config
+from pilotfish_agent.launch.guard import Backoff
+from pilotfish_core.events import Event, Events
+from pilotfish_core.metrics import Metric, Reading, Reason, Sample, Unavailable
+
+MODES: Final = ("tap", "relay", "sdk", "off")
+MODE = Metric("pilotfish_capture_mode", "gauge", "How the model's traffic is seen: 1 for the mode in force.", ("mode",))
+METRICS = (MODE,)
+STARTED = Event("capture_started", "info", "Traffic is seen from outside.")
+ENDED = Event("capture_ended", "warning", "The capture process ended; it is started again, the model is untouched.")
+HUNG = Event("capture_hung", "warning", "The capture process said nothing and was ended; it is started again.")
+UNAVAILABLE = Event("capture_unavailable", "info", "Traffic cannot be seen from outside; the SDK tells of it.")
+PORTS = Event("capture_ports", "info", "The ports that are watched have changed.")
+EVENTS = (STARTED, ENDED, HUNG, UNAVAILABLE, PORTS)
+
+HANG_SECONDS: Final = 2.0
+START_SECONDS: Final = 15.0
+"""Until the first heartbeat: an interpreter's start on a machine that is ten times overloaded."""
+END_SECONDS: Final = 0.25
+"""For the capture process to send what it has, when the agent leaves."""
+LOOK_SECONDS: Final = 1.0
+"""Between two looks at the ports; every `BEAT_SECONDS` while there are none."""
+ELSEWHERE: Final = "the model is in another network namespace; run Pilotfish in that one, as a pod's sidecar does"
+AGAIN_SECONDS: Final = 60.0
+"""Until the next attempt where the capture process said that it cannot work here."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is known, of one moment.
+
+    Attributes:
+        mode: in force: one of `MODES`.
+        pid: of pf-capture, None while there is none.
+        ports: that it watches; by_target: the ports of each target, watched or not.
+        reason: why it does not see traffic, None while it does (or has nothing to see yet); words: for people.
+        restarts: how often it was started anew.
+        counters: absolute over all capture processes of this agent, as `control.Report` names them.
+        ended_cpu: CPU seconds of the capture processes that have ended.
+    """
+
+    mode: str
+    pid: int | None = None
+    ports: tuple[int, ...] = ()
+    by_target: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    reason: Reason | None = None
+    words: str = ""
+    restarts: int = 0
+    counters: Mapping[str, int] = field(default_factory=dict)
+    ended_cpu: float = 0.0
+
+
+class Supervisor:
+    """Looks after one capture process.
+
+    Args:
+        config: section `capture`.
+        intake: path of the agent's socket.
+        events: where things are told.
+        port: of `target.port`, watched where the tree's own ports cannot be read.
+        ignore: ports besides ``config.ignore_ports`` that are not watched: scrape targets, our own.
+        command: as `Child` takes it, for tests.
+        hang: seconds of silence after which it is ended.
+
+    Attributes:
+        view: what is known; replaced whole, read from any thread.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        intake: str,
+        *,
+        events: Events,
+        port: int | None = None,
+        ignore: tuple[int, ...] = (),
+        command: list[str] | None = None,
+        hang: float = HANG_SECONDS,
+    ) -> None:
+        self._config = config
+        self._events = events
+        self._port = port
+        self._command = command
+        self._hang = hang
+        self._orders = _orders(config, intake)
+        self._ignore = (*config.ignore_ports, *ignore)
+        self._finders: dict[str, PortFinder] = {}
+        self._trees: tuple[tuple[str, tuple[int, ...]], ...] = ()
+        self._child: Child | None = None
+        self._backoff = Backoff()
+        self._starts = 0
+        self._next_start = self._next_look = 0.0
+        self._base: dict[str, int] = {}
+        self._thread: threading.Thread | None = None
+        self._stopper: tuple[int, int] | None = None
+        self.view = View("off" if config.mode == "off" else "sdk")
+        self._check_rights()
+
+    # -- for other threads
+
+    def start(self) -> None:
+        """Begins; does nothing where there is nothing to do."""
+        if self._thread is None and self.wanted:
+            self._stopper = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            self._thread = threading.Thread(target=self._run, name="pf-capture-guard", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the capture process, which sends what it has, and the thread; at most `END_SECONDS` and a little."""
+        if self._thread is not None and self._stopper is not None:
+            os.write(self._stopper[1], b"x")
+            self._thread.join()
+            for fd in self._stopper:
+                os.close(fd)
+            self._thread = self._stopper = None
+
+    def follow(self, trees: tuple[tuple[str, tuple[int, ...]], ...]) -> None:
+        """The targets whose ports are watched from now on: name, and processes (their descendants are found)."""
+        self._trees = trees
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a capture process is wanted and possible."""
+        return self._config.mode != "off" and self.view.reason not in {"permission", "disabled"}
+
+    def notices(self) -> tuple[str, ...]:
+        """A line for `status` where traffic is not seen as asked."""
+        view = self.view
+        if view.reason is None or self._config.mode == "off":
+            return ()
+        return (f"capture: no {self._asked}: {view.words}; the SDK tells of the traffic",)
+
+    def status(self) -> dict[str, Any]:
+        """`capture` of `status`."""
+        view = self.view
+        told: dict[str, Any] = {"mode": view.mode}
+        if view.ports:
+            told["ports"] = list(view.ports)
+        if view.words:
+            told["words"] = view.words
+        return told
+
+    def samples(self) -> Iterator[Reading]:
+        """The mode in force, and why it is not the one that was asked for."""
+        view = self.view
+        yield from (Sample(MODE, (mode,), float(mode == view.mode)) for mode in MODES)
+        if view.reason is not None:
+            yield Unavailable("capture", "pilotfish_capture_exchanges_total", view.reason)
+
+    # -- the thread
+
+    @property
+    def _asked(self) -> str:
+        return "relay" if self._config.mode == "relay" else "tap"
+
+    def _check_rights(self) -> None:
+        if self._config.mode == "off":
+            self._show(reason="disabled", words="capture.mode is off")
+            return
+        missing = rights.tap_problem() if self._asked == "tap" else None
+        if missing is not None:
+            self._show(reason=missing[0], words=missing[1])
+            self._events.emit(UNAVAILABLE, reason=missing[0], words=missing[1])
+
+    def _run(self) -> None:
+        assert self._stopper is not None
+        asked = time.monotonic()
+        try:
+            while True:
+                now = time.monotonic()
+                if now - asked > BEAT_SECONDS + 1.0 and self._child is not None:
+                    self._child.heard = now  # we were stopped ourselves: its silence proves nothing
+                asked = now
+                self._step(now)
+                if self._wait():
+                    return
+        finally:
+            self._end(END_SECONDS)
+
+    def _wait(self) -> bool:
+        """Until something happens or a beat is over; whether it is time to end."""
+        assert self._stopper is not None
+        poller = select.poll()
+        poller.register(self._stopper[0], select.POLLIN)
+        if self._child is not None:
+            poller.register(self._child.pidfd if self._child.pidfd >= 0 else self._child.fileno(), select.POLLIN)
+        return any(fd == self._stopper[0] for fd, _ in poller.poll(BEAT_SECONDS * 1_000))
+
+    def _step(self, now: float) -> None:
+        if now >= self._next_look:
+            self._look(now)
+        if self._child is not None:
+            self._mind(self._child, now)
+        elif (self._orders.ports or self._orders.relay.upstream) and now >= self._next_start:
+            self._begin(now)
+
+    def _look(self, now: float) -> None:
+        """Which ports are to be watched; new ones are told."""
+        trees = [(name, pids) for name, pids in self._trees if pids]
+        apart = self._asked == "tap" and any(other_network(pids[0]) for _, pids in trees)
+        if apart != (self.view.words == ELSEWHERE):
+            self._show(reason="not_supported" if apart else None, words=ELSEWHERE if apart else "")
+            if apart:
+                self._events.emit(UNAVAILABLE, reason="not_supported", words=ELSEWHERE)
+        found = {} if apart else {name: self._find(name, pids) for name, pids in trees}
+        ports = self._config.ports or tuple(sorted({p for one in found.values() for p in one.ports})[:MAX_PORTS])
+        if not ports and self._port is not None and (not trees or any(one.denied for one in found.values())):
+            ports = (self._port,)
+        whole = all(one.whole for one in found.values())
+        self._next_look = now + (LOOK_SECONDS if ports and whole else BEAT_SECONDS)
+        self._show(by_target={name: frozenset(one.ports) for name, one in found.items()})
+        if apart:
+            self._set_ports((), now)
+        elif trees or self._config.ports:
+            self._set_ports(ports, now)
+
+    def _find(self, name: str, pids: tuple[int, ...]) -> Found:
+        return self._finders.setdefault(name, PortFinder(self._ignore)).look(pids)
+
+    def _set_ports(self, ports: tuple[int, ...], now: float) -> None:
+        if ports == self._orders.ports or (not ports and self._asked == "relay" and self._orders.ports):
+            return  # a relay keeps the model's port: clients wait there until it is back
+        self._orders = replace(self._orders, ports=ports)
+        self._show(ports=ports)
+        self._events.emit(PORTS, ports=list(ports))
+        if self._child is not None:
+            self._child.send(self._orders)
+        self._next_start = min(self._next_start, now + self._backoff.delay)
+
+    def _begin(self, now: float) -> None:
+        try:
+            self._child = Child(self._orders, now, self._command)
+        except OSError as error:
+            self._next_start = now + AGAIN_SECONDS
+            self._show(reason="failed", words=f"pf-capture cannot be started: {error.strerror}")
+            self._events.emit(UNAVAILABLE, reason="failed", words=str(error))
+            return
+        self._starts += 1
+        self._show(pid=self._child.pid, restarts=self._starts - 1)
+
+    def _mind(self, child: Child, now: float) -> None:
+        child.listen(now)
+        if child.gone():
+            self._bury(child, now)
+            return
+        if child.report is not None:
+            self._hear(child)
+        if now - child.heard > (self._hang if child.beats else START_SECONDS):
+            self._events.emit(HUNG, pid=child.pid, silent=round(now - child.heard, 2))
+            child.kill()
+            child.heard = now  # it is buried when it is gone
+
+    def _hear(self, child: Child) -> None:
+        report = child.report
+        assert report is not None
+        if self.view.mode != report.mode and report.mode in {"tap", "relay"}:
+            self._events.emit(STARTED, mode=report.mode, pid=child.pid, ports=list(self._orders.ports))
+        if report.mode in {"tap", "relay"}:
+            self._show(
+                mode=report.mode, reason=None, words=report.problem or "", counters=_sum(self._base, report.counters)
+            )
+
+    def _bury(self, child: Child, now: float) -> None:
+        code = child.reap(now)
+        self._child = None
+        report = child.report
+        self._base = _sum(self._base, child.counters)
+        view = self.view
+        self._show(mode="sdk", pid=None, counters=dict(self._base), ended_cpu=view.ended_cpu + child.usage)
+        self._backoff.death(child.started, now)
+        self._next_start = now + self._backoff.delay
+        if code == CODE_UNAVAILABLE and report is not None:
+            self._next_start = now + AGAIN_SECONDS
+            if report.problem != view.words:
+                self._events.emit(UNAVAILABLE, reason=report.reason, words=report.problem)
+            self._show(reason=report.reason or "failed", words=report.problem or "")
+            return
+        why = report.problem if report is not None and report.mode == "off" else None
+        self._events.emit(ENDED, pid=child.pid, code=code, error=why, again=round(self._backoff.delay, 2))
+        self._show(reason="failed", words=why or f"pf-capture ended with {code}; it is started again")
+
+    def _end(self, seconds: float) -> None:
+        child, self._child = self._child, None
+        if child is None:
+            return
+        child.close(seconds)
+        child.reap(time.monotonic())
+        self._base = _sum(self._base, child.counters)
+        self._show(
+            mode="sdk", pid=None, counters=dict(self._base), ended_cpu=self.view.ended_cpu + child.usage, ports=()
+        )
+
+    def _show(self, **changes: Any) -> None:
+        self.view = replace(self.view, **changes)
+
+
+def _sum(base: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    return {name: base.get(name, 0) + more.get(name, 0) for name in (*base, *(n for n in more if n not in base))}
+
+
+def _orders(config: Config, intake: str) -> Orders:
+    return Orders(
+        mode="relay" if config.mode == "relay" else "tap",
+        ports=config.ports,
+        interfaces=config.interfaces,
+        intake=intake,
+        bodies=config.bodies,
+        budget=config.budget,
+        body_limit=config.body_limit,
+        relay=RelayOrders(
+            config.relay_listen or "", config.relay_upstream or "", config.relay_cert or "", config.relay_key or ""
+        ),
+        path=tuple(folder for folder in sys.path if folder),
+    )
