@@ -24,6 +24,8 @@ PARTS = (
     "pilotfish_agent.hardware",
     "pilotfish_agent.decode",
     "pilotfish_agent.drift.detectors",
+    "pilotfish_agent.scrape",
+    "pilotfish_agent.probe",
     "pilotfish_exporters",
 )
 """Folders in which third parties have parts of their own, by entry points."""

@@ -17,6 +17,8 @@ HELP = "list the parts of this installation and the metrics they export"
 FOLDERS = {
     "collector": "pilotfish_agent.hardware",
     "detector": "pilotfish_agent.drift.detectors",
+    "scrape": "pilotfish_agent.scrape",
+    "probe": "pilotfish_agent.probe",
     "exporter": "pilotfish_exporters",
     "alert": generate.PACKAGE,
 }

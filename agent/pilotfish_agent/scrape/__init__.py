@@ -1,1 +1,1 @@
-"""The servers' own /metrics, normalised: one file a server, the folder is the registry."""
+"""What a model server says of itself on its own `/metrics`, under one set of names; one file a server."""
