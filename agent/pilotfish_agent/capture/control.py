@@ -122,7 +122,7 @@ class Report:
 
     def to_bytes(self) -> bytes:
         """As JSON, within `LARGEST`: counters that do not fit are left out."""
-        plain = asdict(self) | {"problem": self.problem[:2_000] if self.problem else None}
+        plain = asdict(self) | {"problem": self.problem and self.problem[:2_000]}
         data = json.dumps(plain, separators=(",", ":")).encode()
         return data if len(data) <= LARGEST else json.dumps(plain | {"counters": {}}).encode()
 

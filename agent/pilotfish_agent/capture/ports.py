@@ -181,18 +181,31 @@ def _dump(family: int) -> Iterator[tuple[int, int]]:
         kernel.settimeout(1.0)
         request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _LISTENING)
         kernel.send(_HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _DUMP, 1, 0) + request)
-        while True:
-            data = kernel.recv(1 << 16)
-            at = 0
-            while at < len(data):
-                size, kind, *_ = _HEADER.unpack_from(data, at)
-                if kind == _DONE:
-                    return
-                if kind == _ERROR or size < _HEADER.size:
-                    raise OSError("sock_diag refused")
-                body = at + _HEADER.size
-                yield _INODE.unpack_from(data, body + 68)[0], _PORT.unpack_from(data, body + 4)[0]
-                at += (size + 3) & ~3
+        whole = False
+        while not whole:
+            found, whole = sockets(kernel.recv(1 << 16))
+            yield from found
+
+
+def sockets(data: bytes) -> tuple[list[tuple[int, int]], bool]:
+    """(inode, port) of each socket in a part of sock_diag's answer, and whether it was the last part.
+
+    Raises:
+        OSError: the kernel refused.
+        struct.error: these bytes are no answer.
+    """
+    found: list[tuple[int, int]] = []
+    at = 0
+    while at < len(data):
+        size, kind, *_ = _HEADER.unpack_from(data, at)
+        if kind == _DONE:
+            return found, True
+        if kind == _ERROR or size < _HEADER.size:
+            raise OSError("sock_diag refused")
+        body = at + _HEADER.size
+        found.append((_INODE.unpack_from(data, body + 68)[0], _PORT.unpack_from(data, body + 4)[0]))
+        at += (size + 3) & ~3
+    return found, False
 
 
 def _table(path: str) -> Iterator[tuple[int, int]]:

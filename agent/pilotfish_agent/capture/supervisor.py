@@ -11,7 +11,7 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -82,6 +82,7 @@ class Supervisor:
         ignore: ports besides ``config.ignore_ports`` that are not watched: scrape targets, our own.
         command: as `Child` takes it, for tests.
         hang: seconds of silence after which it is ended.
+        able: says why there can be no tap.
 
     Attributes:
         view: what is known; replaced whole, read from any thread.
@@ -97,6 +98,7 @@ class Supervisor:
         ignore: tuple[int, ...] = (),
         command: list[str] | None = None,
         hang: float = HANG_SECONDS,
+        able: Callable[[], tuple[Reason, str] | None] = rights.tap_problem,
     ) -> None:
         self._config = config
         self._events = events
@@ -115,7 +117,7 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._stopper: tuple[int, int] | None = None
         self.view = View("off" if config.mode == "off" else "sdk")
-        self._check_rights()
+        self._check_rights(able)
 
     # -- for other threads
 
@@ -174,11 +176,11 @@ class Supervisor:
     def _asked(self) -> str:
         return "relay" if self._config.mode == "relay" else "tap"
 
-    def _check_rights(self) -> None:
+    def _check_rights(self, able: Callable[[], tuple[Reason, str] | None]) -> None:
         if self._config.mode == "off":
             self._show(reason="disabled", words="capture.mode is off")
             return
-        missing = rights.tap_problem() if self._asked == "tap" else None
+        missing = able() if self._asked == "tap" else None
         if missing is not None:
             self._show(reason=missing[0], words=missing[1])
             self._events.emit(UNAVAILABLE, reason=missing[0], words=missing[1])

@@ -1,0 +1,141 @@
+"""pf-capture is started, told its ports, replaced when it dies or hangs, and ended with the agent."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from pilotfish_agent.capture.settings import Config
+from pilotfish_agent.capture.supervisor import MODE, MODES
+from pilotfish_core.metrics import Sample, Unavailable
+from tests.capture_process.watched import Model, Watched, gone, running, until
+
+AUTO = Config()
+GIVEN = Config(ports=(7,))
+
+
+def modes(supervisor: Watched) -> dict[str | None, float]:
+    """Value of pilotfish_capture_mode by mode."""
+    samples = [r for r in supervisor.samples() if isinstance(r, Sample) and r.metric == MODE]
+    return {s.labels[0]: float(s.value) for s in samples if isinstance(s.value, float)}
+
+
+def test_nothing_is_started_before_the_tree_listens(tmp_path: pathlib.Path) -> None:
+    """A batch script costs no second process; once it listens, its port is tapped, and the mode says so."""
+    with Model() as model, running(Watched(tmp_path, AUTO, model=model.process.pid)) as supervisor:
+        until(lambda: "me" in supervisor.view.by_target, "a look at the ports")
+        assert supervisor.view.pid is None
+        assert modes(supervisor) == {m: float(m == "sdk") for m in MODES}
+        port = model.open()
+        pid = supervisor.captured()
+        assert supervisor.orders() == [(pid, [port])]
+        assert supervisor.view.by_target == {"me": {port}}
+        assert modes(supervisor) == {m: float(m == "tap") for m in MODES}
+        assert not [r for r in supervisor.samples() if isinstance(r, Unavailable)]
+        assert supervisor.status() == {"mode": "tap", "ports": [port]}
+    assert gone(pid)
+    assert supervisor.view.pid is None
+
+
+def test_other_ports_are_new_orders_for_the_same_process(tmp_path: pathlib.Path) -> None:
+    """The model restarted on another port: the tap goes on."""
+    with Model() as model, running(Watched(tmp_path, AUTO, model=model.process.pid)) as supervisor:
+        first = model.open()
+        pid = supervisor.captured()
+        second = model.open(6)
+        until(lambda: supervisor.orders()[-1] == (pid, sorted((first, second))), "both ports")
+        model.close(first)
+        until(lambda: supervisor.orders()[-1] == (pid, [second]), "the second port alone")
+        with Model() as again:
+            third = again.open()
+            supervisor.follow((("me", (again.process.pid,)),))
+            until(lambda: supervisor.orders()[-1] == (pid, [third]), "the port of the next process")
+        assert supervisor.view.restarts == 0
+
+
+@pytest.mark.parametrize(("number", "event"), [(signal.SIGSTOP, "capture_hung"), (signal.SIGKILL, "capture_ended")])
+def test_a_hung_or_dead_one_is_replaced_and_counts_go_on(tmp_path: pathlib.Path, number: int, event: str) -> None:
+    """No beat for the limit: SIGKILL. Counters never fall, and the restart is counted."""
+    with running(Watched(tmp_path, GIVEN, hang=1.0)) as supervisor:
+        first = supervisor.captured()
+        until(lambda: supervisor.view.counters.get("exchanges:success", 0) > 5, "counts")
+        before = supervisor.view.counters["exchanges:success"]
+        os.kill(first, number)
+        until(lambda: supervisor.view.pid not in {first, None} and supervisor.view.mode == "tap", "another one")
+        assert gone(first)
+        assert supervisor.view.restarts == 1
+        assert supervisor.count(event) == 1
+        assert supervisor.view.counters["exchanges:success"] > before
+        assert supervisor.view.counters["framing:two_lengths"] == 2
+        assert supervisor.view.ended_cpu > 0
+
+
+def test_one_that_cannot_work_here_is_not_started_again_at_once(tmp_path: pathlib.Path) -> None:
+    """It said why: that is the reason of the missing signal, and a line for people."""
+    with running(Watched(tmp_path, GIVEN, "unavailable")) as supervisor:
+        until(lambda: supervisor.view.reason == "permission" and supervisor.view.pid is None, "its words")
+        assert supervisor.notices() == ("capture: no tap: not here; the SDK tells of the traffic",)
+        missing = [r for r in supervisor.samples() if isinstance(r, Unavailable)]
+        assert missing == [Unavailable("capture", "pilotfish_capture_exchanges_total", "permission")]
+        assert supervisor.view.restarts == 0
+        assert supervisor.count("capture_unavailable") == 1
+        assert supervisor.count("capture_ended") == 0
+
+
+def test_one_that_crashes_is_tried_again_with_longer_and_longer_waits(tmp_path: pathlib.Path) -> None:
+    """The fault is told in words."""
+    with running(Watched(tmp_path, GIVEN, "crash")) as supervisor:
+        until(lambda: supervisor.view.restarts >= 2, "two more attempts")
+        until(lambda: supervisor.view.words == "RuntimeError: a fault of ours", "the fault")
+        assert supervisor.view.mode == "sdk"
+
+
+def test_off_is_off(tmp_path: pathlib.Path) -> None:
+    """No thread, no process, one mode at 1, and the missing signal says disabled."""
+    supervisor = Watched(tmp_path, Config(mode="off", ports=(7,)))
+    with running(supervisor):
+        assert modes(supervisor) == {m: float(m == "off") for m in MODES}
+        assert supervisor.notices() == ()
+        assert [r.reason for r in supervisor.samples() if isinstance(r, Unavailable)] == ["disabled"]
+        assert supervisor.view.pid is None
+
+
+def test_given_ports_are_taken_as_they_are(tmp_path: pathlib.Path) -> None:
+    """`capture.ports` asks nobody who listens."""
+    with running(Watched(tmp_path, Config(ports=(7, 9)))) as supervisor:
+        pid = supervisor.captured()
+        assert supervisor.orders() == [(pid, [7, 9])]
+
+
+LONE = """
+import pathlib, sys, time
+sys.path[:0] = {path!r}
+from pilotfish_agent.capture.settings import Config
+from tests.capture_process.watched import Watched
+supervisor = Watched(pathlib.Path({folder!r}), Config(ports=(7,)))
+supervisor.start()
+while supervisor.view.mode != "tap":
+    time.sleep(0.01)
+print(supervisor.view.pid, file=sys.stderr, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_it_ends_with_the_agent(tmp_path: pathlib.Path, stopped: bool) -> None:
+    """kill -9 of the agent: its capture process is gone, even when it is stopped and reads nothing."""
+    code = LONE.format(path=[p for p in sys.path if p], folder=str(tmp_path))
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as agent:
+        assert agent.stderr is not None
+        pid = int(agent.stderr.readline())
+        assert not gone(pid)
+        if stopped:
+            os.kill(pid, signal.SIGSTOP)
+        agent.kill()
+        agent.wait()
+        until(lambda: gone(pid), "the capture process to leave")
