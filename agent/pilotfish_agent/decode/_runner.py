@@ -65,10 +65,11 @@ class Decoders:
         if route is None:
             return None, Observation("other")
         if exchange.status is None or not 200 <= exchange.status < 300:
-            return route, Observation(route.operation)
+            self._recognised(found, exchange, success=False)
+            return found.chosen, Observation(route.operation)
         self.decoded += 1
         try:
-            decoder, route = self._recognised(found, exchange)
+            decoder, route = self._recognised(found, exchange, success=True)
             observation = decoder.decode(exchange, route)
         except Unreadable as error:
             observation = Observation(route.operation, problem=error.reason)
@@ -119,10 +120,11 @@ class Decoders:
         return found
 
     @staticmethod
-    def _recognised(found: _Found, exchange: Exchange) -> tuple[Decoder, Route]:
+    def _recognised(found: _Found, exchange: Exchange, *, success: bool) -> tuple[Decoder, Route]:
+        """The decoder whose answer it is. A proxy's error excludes none, but one may confirm it."""
         for decoder, route in found.candidates:
             recogniser = _recogniser(decoder)
-            if recogniser is None or recogniser(exchange):
+            if recogniser(exchange) if recogniser is not None else success:
                 found.chosen = route
                 return decoder, route
         return found.candidates[-1]

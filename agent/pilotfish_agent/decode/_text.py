@@ -27,7 +27,7 @@ _SCRIPTS: Final = (
 _REFUSAL = re.compile(
     r"(?:I(?:['’]m| am) (?:very |so |really )?(?:sorry|afraid)|I apologi[sz]e|Sorry,)[^.!?\n]{0,80}?"  # noqa: RUF001
     r"(?:can(?:['’]t|not| not)|won['’]t|unable|not able|not allowed|must decline)"  # noqa: RUF001
-    r"|I (?:can(?:['’]t|not| not)|won['’]t|am unable to|['’]m unable to|must decline to)"  # noqa: RUF001
+    r"|I(?:['’]m unable to| can(?:['’]t|not| not)| won['’]t| am unable to| must decline to)"  # noqa: RUF001
     r" (?:assist|help|provide|fulfil|comply|create|write|answer|engage|share|discuss|support|do that)"
     r"|As an AI(?: language)? model, I (?:can(?:['’]t|not| not)|do not|don['’]t|am not able)",  # noqa: RUF001
     re.IGNORECASE,

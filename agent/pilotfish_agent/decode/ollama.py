@@ -33,12 +33,14 @@ def decode(exchange: Exchange, route: Route) -> Observation:
         try:
             body = _json.parse(line)
         except Unreadable as error:
-            problem = problem or error.reason
+            problem = problem or (None if exchange.outcome == "aborted" else error.reason)
             continue
         if not isinstance(body, dict):
             raise Unreadable("shape")
+        if body.get("error") is not None:
+            failed = True
+            continue
         last = body
-        failed |= body.get("error") is not None
         said = body.get("message")
         said = said if isinstance(said, dict) else {}
         text = _generation.texts(said.get("content", body.get("response")))
@@ -56,10 +58,11 @@ def decode(exchange: Exchange, route: Route) -> Observation:
     problem = "stream_error" if failed else problem
     whole = problem is None and exchange.outcome == "success"
     vectors = last.get("embeddings")
-    if route.operation == "embeddings":
+    rows: list[dict[str, float | str]] = []  # a failure is no answer
+    if route.operation == "embeddings" and last:
         vectors = vectors if isinstance(vectors, list) else [last.get("embedding")]
         rows = [_columns.vector(v) for v in vectors]
-    else:
+    elif last and not failed:
         rows = [dict(choice.features()) if whole else {}]
     try:
         asked = _prompt(_json.request(exchange))
@@ -68,10 +71,10 @@ def decode(exchange: Exchange, route: Route) -> Observation:
     streamed = chunks > 1
     return Observation(
         route.operation,
-        None if failed else _table.named(last.get("model")),
-        rows=len(rows) if last else 0,
-        features=_generation.columns([{**asked, **row} for row in rows]) if last else {},
-        ids=_table.row_ids(_table.header_id(exchange), len(rows)) if last else None,
+        _table.named(last.get("model")),
+        rows=len(rows),
+        features=_generation.columns([{**asked, **row} for row in rows]),
+        ids=_table.row_ids(_table.header_id(exchange), len(rows)),
         tokens=_tokens(last, chunks if streamed and not exchange.response_cut else None),
         finish_reasons=_generation.reasons([choice]),
         first_content=times.first if streamed else None,

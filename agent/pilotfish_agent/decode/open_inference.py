@@ -127,17 +127,21 @@ def _classified(values: Sequence[Any]) -> list[str] | None:
 
 def _generated(exchange: Exchange, route: Route) -> Observation:
     """Triton's generate: `text_output` in one answer, or in each event of a stream. It names no tokens."""
-    choice, body, times, problem, failed = Choice(), {}, None, None, False
+    choice, times, problem, failed = Choice(), None, None, False
+    body: dict[str, Any] = {}
     if "text/event-stream" in exchange.response_headers.get("content-type", "").lower():
         data, aligned = _stream.body(exchange)
         times = _stream.Times(exchange, aligned=aligned)
         for offset, _, event in _stream.events(data):
             try:
-                body = _object(_json.parse(event))
+                said = _object(_json.parse(event))
             except Unreadable as error:
-                problem = problem or error.reason
+                problem = problem or (None if exchange.outcome == "aborted" else error.reason)
                 continue
-            failed |= body.get("error") is not None
+            if said.get("error") is not None:
+                failed = True
+                continue
+            body = said
             text = _generation.texts(body.get("text_output"))
             choice.add(text)
             if text:
@@ -145,7 +149,8 @@ def _generated(exchange: Exchange, route: Route) -> Observation:
         problem = problem or ("body_cut" if exchange.response_cut else None)
     else:
         body = _object(_json.answer(exchange))
-        failed = body.get("error") is not None
+        failed = body.get("error") is not None  # what it names is no model that answered
+        body = {} if failed else body
         choice.add(_generation.texts(body.get("text_output")))
     row: dict[str, float | str] = {}
     try:
@@ -156,13 +161,14 @@ def _generated(exchange: Exchange, route: Route) -> Observation:
         problem = problem or error.reason
     if problem is None and exchange.outcome == "success":
         row.update(choice.features())
+    rows = 0 if failed else 1
     return Observation(
         route.operation,
-        None if failed else _table.named(body.get("model_name")) or _table.named(route.model),
-        None if failed else _table.named(body.get("model_version")) or _table.named(route.version),
-        1,
-        _generation.columns([row]),
-        ids=_table.row_ids(_table.header_id(exchange), 1),
+        _table.named(body.get("model_name") or (None if failed else route.model)),
+        _table.named(body.get("model_version") or (None if failed else route.version)),
+        rows,
+        _generation.columns([row] * rows),
+        ids=_table.row_ids(_table.header_id(exchange), rows),
         first_content=times.first if times is not None else None,
         chunk_gaps=times.gaps if times is not None else (),
         failed=failed,

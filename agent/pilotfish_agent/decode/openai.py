@@ -36,7 +36,9 @@ def decode(exchange: Exchange, route: Route) -> Observation:
     if streamed:
         data, aligned = _stream.body(exchange)
         times = _stream.Times(exchange, aligned=aligned)
-        problem = answer.read_stream(data, times, whole=not exchange.response_cut and exchange.outcome == "success")
+        problem = answer.read_stream(data, times, left=exchange.outcome == "aborted")
+        if exchange.response_cut:
+            problem = "body_cut"
     else:
         body = _json.answer(exchange)
         if route.operation == "embeddings":
@@ -56,9 +58,9 @@ class _Answer:
         self.chunks = 0
         self.failed = False
 
-    def read_stream(self, data: bytes, times: _stream.Times, *, whole: bool) -> str | None:
-        """All events; the reason when some could not be read."""
-        problem = None if whole else "body_cut"
+    def read_stream(self, data: bytes, times: _stream.Times, *, left: bool) -> str | None:
+        """All events; the reason when some could not be read: not the half one after which the client left."""
+        problem = None
         for offset, kind, event in _stream.events(data):
             if event == b"[DONE]":
                 continue
@@ -68,7 +70,7 @@ class _Answer:
             try:
                 body = _json.parse(event)
             except Unreadable as error:
-                problem = problem or error.reason
+                problem = problem or (None if left else error.reason)
                 continue
             if self.read(body):
                 self.chunks += 1
@@ -83,8 +85,9 @@ class _Answer:
         """
         if not isinstance(body, dict):
             raise Unreadable("shape")
-        if body.get("error") is not None or body.get("type") in ("error", "response.failed"):
-            self.failed = True
+        if body.get("error") is not None or body.get("type") == "error":
+            self.failed = True  # what it names is no model that answered
+            return False
         if isinstance(body.get("type"), str) and body["type"].startswith("response."):
             return self._read_response_event(body)
         self.model = body.get("model") or self.model
@@ -122,6 +125,7 @@ class _Answer:
     def _read_response_event(self, event: dict[str, Any]) -> bool:
         """An event of the responses API: deltas, and at the end the whole response with its usage."""
         kind = event["type"]
+        self.failed |= kind == "response.failed"
         if isinstance(event.get("response"), dict):
             response = event["response"]
             self.model = response.get("model") or self.model
@@ -161,7 +165,8 @@ class _Answer:
         self, exchange: Exchange, operation: str, times: _stream.Times | None, problem: str | None
     ) -> Observation:
         """What was read; a choice is a row."""
-        choices = [self.choices[i] for i in sorted(self.choices)]
+        # A failure is no answer, so no row, though its beginning may have come.
+        choices = [] if self.failed else [self.choices[i] for i in sorted(self.choices)]
         if not choices and not self.failed and problem is None:
             problem = "shape"
         tokens = self.tokens
@@ -176,7 +181,7 @@ class _Answer:
         rows = [{**p, **(dict(c.features()) if whole else {})} for p, c in zip(prompts, choices, strict=True)]
         return Observation(
             operation,
-            None if self.failed else _table.named(self.model),
+            _table.named(self.model),
             rows=len(choices),
             features=_generation.columns(rows),
             ids=_table.row_ids(self.id or _table.header_id(exchange), len(choices)),
