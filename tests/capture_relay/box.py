@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Self
 
 from pilotfish import exchange
 from pilotfish_agent.capture.control import Orders, RelayOrders, Report
@@ -87,7 +88,7 @@ class RelayBox:
         theirs.close()
         self._control.send(self.orders.to_bytes())
 
-    def __enter__(self) -> RelayBox:
+    def __enter__(self) -> Self:
         self.start()
         for work in (self._take_reports, self._take_frames):
             threading.Thread(target=work, daemon=True).start()

@@ -219,7 +219,6 @@ class Relay:
         for pair in list(self._pairs):
             pair.abort()
         await asyncio.sleep(0)
-        self._recorder.flush(self._loop.time())
 
     def _told(self, context: dict[str, Any]) -> None:
         """What the loop could not hand to anybody: counted, the last one is told."""
