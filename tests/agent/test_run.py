@@ -90,7 +90,7 @@ def test_the_exit_code_is_the_models_and_nothing_of_ours_stays(live: Live) -> No
     [
         (("--config", "{root}/bad.yaml"), "drift.tick"),
         (("--reference", "{root}/none.json"), "--reference"),
-        (("--capture", "tap"), "--capture"),
+        (("--capture", "all"), "--capture"),
         (("--intake-group", "nobody-has-this"), "--intake-group"),
     ],
 )
