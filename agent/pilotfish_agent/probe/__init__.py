@@ -1,1 +1,1 @@
-"""Asking the model whether it is well: readiness, canary requests, model state."""
+"""Asks the model's server whether it is ready, and for a known answer: no traffic must not look like health."""
