@@ -55,9 +55,9 @@ def probed(path: str, rounds: Sequence[Answers], **more: object) -> list[dict[st
         clock = SystemClock()
         address = f"http://127.0.0.1:{runner.addresses[0][1]}{path}"
         made = Config(url=address, **more)  # type: ignore[arg-type]
-        prober = Prober(made, "serve", clock=clock, events=Events(clock), version="1")
+        prober = Prober(made, "serve", clock=clock, events=Events(clock))
         found = []
-        async with _client.session("1") as client:
+        async with _client.session() as client:
             for now in rounds:
                 if not now:
                     await runner.cleanup()
@@ -251,6 +251,6 @@ def _load(text: str, folder: object) -> config.Settings:
 
 def test_nothing_to_probe() -> None:
     """No section: no task, no series."""
-    prober = Prober(Config(), "serve", clock=SystemClock(), events=Events(SystemClock()), version="1")
+    prober = Prober(Config(), "serve", clock=SystemClock(), events=Events(SystemClock()))
     asyncio.run(prober.run())
     assert prober.readings() == ()

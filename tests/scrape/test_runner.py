@@ -43,9 +43,9 @@ def scraped(entries: Sequence[dict[str, str]], pages: Sequence[tuple[int, str]])
         address = f"http://127.0.0.1:{runner.addresses[0][1]}/metrics"
         clock = SystemClock()
         targets = [Target(**{"url": address, **entry}) for entry in entries]  # type: ignore[arg-type]
-        scraper = Scraper(targets, "serve", clock=clock, events=Events(clock), version="1")
+        scraper = Scraper(targets, "serve", clock=clock, events=Events(clock))
         told = []
-        async with _client.session("1") as client:
+        async with _client.session() as client:
             for server.status, server.body in pages:
                 for one in scraper._pages:
                     await one.once(client)
@@ -132,6 +132,6 @@ def _load(text: str, folder: object) -> config.Settings:
 def test_nothing_to_scrape(empty: str, tmp_path: object) -> None:
     """No section, no entry: no part is even imported."""
     entries = _load(empty, tmp_path).section("scrape")
-    scraper = Scraper(entries, "serve", clock=SystemClock(), events=Events(SystemClock()), version="1")
+    scraper = Scraper(entries, "serve", clock=SystemClock(), events=Events(SystemClock()))
     asyncio.run(scraper.run())
     assert scraper.readings() == []

@@ -77,15 +77,13 @@ class Prober:
         target: value of the label `target`.
         clock: where time comes from.
         events: where changes are told.
-        version: of this agent, for `User-Agent`.
     """
 
-    def __init__(self, config: Config, target: str, *, clock: Clock, events: Events, version: str) -> None:
+    def __init__(self, config: Config, target: str, *, clock: Clock, events: Events) -> None:
         self._config = config
         self._target = target
         self._clock = clock
         self._events = events
-        self._version = version
         self._way = _way(urlsplit(config.url).path) if config.url is not None else None
         self._seen: dict[tuple[str | None, str | None], None] = {}
         self._good: dict[str, bool] = {}
@@ -95,7 +93,7 @@ class Prober:
         """Probes until cancelled."""
         if self._config.url is None:
             return
-        async with _client.session(self._version) as client:
+        async with _client.session() as client:
             while True:
                 began = self._clock.monotonic()
                 await self.once(client)

@@ -12,6 +12,7 @@ import ipaddress
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -118,11 +119,11 @@ class _Checked(AbstractResolver):
         """Holds nothing."""
 
 
-def session(version: str) -> aiohttp.ClientSession:
+def session() -> aiohttp.ClientSession:
     """A client for these requests; to be closed by who opened it. Made within the loop."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(resolver=_Checked(), use_dns_cache=False, limit=16, keepalive_timeout=30),
-        headers={"User-Agent": f"{AGENT}/{version}", "Accept-Encoding": "identity"},
+        headers={"User-Agent": f"{AGENT}/{version('pilotfish')}", "Accept-Encoding": "identity"},
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,

@@ -46,20 +46,18 @@ class Scraper:
         target: value of the label `target`.
         clock: where time comes from.
         events: where failures are told; one line when a page starts to fail, not one a scrape.
-        version: of this agent, for `User-Agent`.
     """
 
-    def __init__(self, targets: Sequence[Target], target: str, *, clock: Clock, events: Events, version: str) -> None:
+    def __init__(self, targets: Sequence[Target], target: str, *, clock: Clock, events: Events) -> None:
         servers = cast(Mapping[str, Server], dict(registry.parts(PACKAGE))) if targets else {}
         labels = _Labels()
         self._pages = [_Page(entry, labels, target, servers, clock, events) for entry in targets]
-        self._version = version
 
     async def run(self) -> None:
         """Scrapes until cancelled."""
         if not self._pages:
             return
-        async with _client.session(self._version) as client:
+        async with _client.session() as client:
             await asyncio.gather(*(page.run(client) for page in self._pages))
 
     def readings(self) -> list[Reading]:
