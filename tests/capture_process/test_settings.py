@@ -3,12 +3,23 @@
 import pytest
 
 from pilotfish_agent import config
+from pilotfish_agent.capture.rights import problems
 from pilotfish_agent.capture.settings import Config
 from pilotfish_agent.launch.options import config_flags
 
 
 def load(options: dict[str, str], **environ: str) -> config.Settings:
     return config.load(None, environ, config_flags(options), default_path="/nowhere")
+
+
+def test_a_relay_that_nobody_starts_is_said() -> None:
+    """--relay-listen alone is no relay, and not silently so."""
+    found = problems(Config(relay_listen="127.0.0.1:1"))
+    assert [p.line() for p in found] == [
+        "--relay-listen; got '127.0.0.1:1'; expected --capture relay beside it: nothing else puts a hop into the "
+        "model's path"
+    ]
+    assert problems(Config(mode="relay", relay_listen="127.0.0.1:1")) == []
 
 
 def test_options_and_variables_are_keys() -> None:
@@ -27,7 +38,6 @@ def test_options_and_variables_are_keys() -> None:
     [
         ({"capture": "tapp"}, {}, "command line: --capture; got 'tapp'; expected one of auto, tap, relay, off"),
         ({"capture": "relay"}, {}, "expected capture.relay_listen (--relay-listen ADDR) with mode relay"),
-        ({"relay-listen": "127.0.0.1:1"}, {}, "mode relay (--capture relay) with capture.relay_listen"),
         (
             {"capture": "relay", "relay-listen": "host:99999"},
             {},

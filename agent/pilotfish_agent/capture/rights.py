@@ -28,8 +28,12 @@ def tap_problem() -> tuple[Reason, str] | None:
 
 def problems(config: Config) -> list[UsageError]:
     """What was asked for by name and cannot be had: `attach` refuses it, `run` goes on without. `auto` asks nothing."""
+    found = []
     missing = tap_problem() if config.mode == "tap" else None
-    if missing is None:
-        return []
-    expected = "auto, or the right to tap" if missing[0] == "permission" else "auto: it cannot be done here"
-    return [UsageError("--capture", got="tap", expected=expected, todo=missing[1])]
+    if missing is not None:
+        expected = "auto, or the right to tap" if missing[0] == "permission" else "auto: it cannot be done here"
+        found.append(UsageError("--capture", got="tap", expected=expected, todo=missing[1]))
+    if config.relay_listen is not None and config.mode != "relay":
+        expected = "--capture relay beside it: nothing else puts a hop into the model's path"
+        found.append(UsageError("--relay-listen", got=config.relay_listen, expected=expected))
+    return found

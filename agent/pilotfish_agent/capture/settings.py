@@ -101,9 +101,5 @@ class Config:
         """Refuses what cannot work together; the words are what was expected."""
         if self.mode == "relay" and self.relay_listen is None:
             raise ValueError("capture.relay_listen (--relay-listen ADDR) with mode relay")
-        if self.mode != "relay" and self.relay_listen is not None:
-            raise ValueError(
-                "mode relay (--capture relay) with capture.relay_listen: nothing else puts a hop in the path"
-            )
         if self.relay_key is not None and self.relay_cert is None:
             raise ValueError("capture.relay_cert with capture.relay_key")
