@@ -12,17 +12,16 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from pilotfish_agent import config, logs, memory
+from pilotfish_agent.capture import rights
+from pilotfish_agent.capture.supervisor import Supervisor
 from pilotfish_agent.drift.reference import Reference
-from pilotfish_agent.hardware._context import HardwareContext
-from pilotfish_agent.hardware._locate import holder_of
-from pilotfish_agent.hardware._runner import Runner
-from pilotfish_agent.hardware.tree import ProcessTree
+from pilotfish_agent.hardware._processes import holder_of
 from pilotfish_agent.intake.listener import Intake
 from pilotfish_agent.launch.handover import Handover, Heart
 from pilotfish_agent.launch.options import config_flags
@@ -30,7 +29,10 @@ from pilotfish_agent.launch.values import LISTEN, listen_address, problems
 from pilotfish_agent.pipeline.components import Components
 from pilotfish_agent.pipeline.model import Terms
 from pilotfish_agent.pipeline.step import Identity, Pipeline
+from pilotfish_agent.pipeline.targets import Wanted, Watched
+from pilotfish_agent.probe._runner import Prober
 from pilotfish_agent.reference_file import load_reference
+from pilotfish_agent.scrape._runner import Scraper
 from pilotfish_agent.state import files
 from pilotfish_agent.state.store import Store
 from pilotfish_agent.web import server
@@ -91,7 +93,7 @@ class Surroundings:
     settings: config.Settings
     clock: Clock
     heart: Voice
-    locate: Callable[[], tuple[int, int] | None]
+    targets: Sequence[Wanted]
     reference: Reference | None = None
     config_ok: bool = True
     notices: list[str] = field(default_factory=list)
@@ -101,7 +103,9 @@ def main(handover: Handover) -> int:
     """The agent under `run`: watches the model it was given, leaves with it. Returns the exit code."""
     heart = Heart(handover.heartbeat_fd)
     settings = config.load(handover.options.get("config"), os.environ, config_flags(handover.options))
-    around = Surroundings(handover, settings, SystemClock(), heart, locate=lambda: None)
+    name = settings.section("target").name or handover.target
+    target = Wanted(name, (handover.model_pid, handover.model_start or None), None)
+    around = Surroundings(handover, settings, SystemClock(), heart, targets=(target,))
     return start(around)
 
 
@@ -112,7 +116,8 @@ def start(around: Surroundings) -> int:
     usual = handover.log_file in {"", os.path.join(handover.state_dir, "agent.log")}  # not one that was asked for
     lines = logs.set_up(handover.log_file, level=log.level, form=log.format, journal=usual)
     events = Events(around.clock)
-    faults = [p.line() for p in (*settings.problems, *problems(handover.options))]
+    wrong = (*settings.problems, *problems(handover.options), *rights.problems(settings.section("capture")))
+    faults = [problem.line() for problem in wrong]
     for fault in faults:
         events.emit(CONFIG_BAD, error=fault)
         around.heart.warn(fault)
@@ -161,6 +166,12 @@ class Agent:
         handover, settings = around.handover, around.settings
         self._components = Components(None if around.heart.alone else os.getppid(), handover.restarts)
         self._intake = Intake(handover.intake, group=handover.options.get("intake-group"), events=events)
+        self._capture = Supervisor(
+            settings.section("capture"), handover.intake, events=events, port=settings.section("target").port
+        )
+        who = around.targets[0].name  # the model's server is asked, so what it says speaks of the target
+        self._scraper = Scraper(settings.section("scrape"), who, clock=around.clock, events=events)
+        self._prober = Prober(settings.section("probe"), who, clock=around.clock, events=events)
         self._pipeline = self._compose()
         exporter = Exporter(static_labels=settings.section("labels"), max_series=settings.section("limits").series)
         self._app = server.build_app(self._store.latest, exporter, not_ready=self._not_ready, events=events)
@@ -171,13 +182,11 @@ class Agent:
     def _compose(self) -> Pipeline:
         around, handover, settings = self._around, self._around.handover, self._around.settings
         model, limits = settings.section("model"), settings.section("limits")
-        pid, since = handover.model_pid, handover.model_start
         own = frozenset(p for p in self._components.pids.values() if p is not None)
-        tree = ProcessTree(pid, since or None, clock=around.clock, exclude=own)
-        context = HardwareContext("/proc", tree, handover.target, around.clock)
+        targets = [Watched(w, clock=around.clock, events=self._events, exclude=own) for w in around.targets]
         identity = Identity(
             instance=handover.instance,
-            target=handover.target,
+            target=targets[0].name,
             model=model.name or handover.instance,
             reference=around.reference,
             reference_model=model.name or (around.reference.model if around.reference else None) or None,
@@ -186,7 +195,7 @@ class Agent:
             notices=tuple(around.notices),
         )
         terms = Terms(
-            target=handover.target,
+            target=targets[0].name,
             drift=settings.section("drift"),
             features=settings.section("features"),
             task=model.task,
@@ -199,10 +208,10 @@ class Agent:
             terms,
             interval=settings.section("sample").interval,
             source=self._intake,
-            tree=tree,
-            runner=Runner(context, events=self._events),
-            locate=around.locate,
+            targets=targets,
             components=self._components,
+            capture=self._capture,
+            outside=(self._scraper.readings, self._prober.readings),
             store=self._store,
             listen=lambda: self._address,
             clock=around.clock,
@@ -217,15 +226,18 @@ class Agent:
         if self._around.handover.model_pidfd >= 0:
             loop.add_reader(self._around.handover.model_pidfd, self._stop.set)
         self._take_in()
+        self._capture.start()
         await self._step()
         await self._listen()
         self._around.heart.ready(self._start_line())
-        self._events.emit(STARTED, target=self._around.handover.target, pid=self._around.handover.model_pid)
-        retry = asyncio.create_task(self._listen_again())
+        self._events.emit(STARTED, targets=[t.name for t in self._around.targets])
+        tasks = [asyncio.create_task(w()) for w in (self._listen_again, self._scraper.run, self._prober.run)]
         try:
             await self._keep_time()
         finally:
-            retry.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._end()
         return self._exit_code
 
@@ -310,14 +322,18 @@ class Agent:
     def _start_line(self) -> str:
         handover = self._around.handover
         where = f"metrics on http://{self._address}/metrics" if self._address else "no address yet"
-        what = f"watching PID {handover.model_pid} ({handover.target})" if handover.model_pid else "waiting"
-        return f"{what}, {where}, log {handover.log_file or 'nowhere'}"
+        seen = [f"PID {t.key[0]} ({t.name})" for t in self._around.targets if t.key is not None]
+        missing = [t.name for t in self._around.targets if t.key is None]
+        watched = ["watching " + ", ".join(seen)] if seen else []
+        what = watched + (["waiting for " + ", ".join(missing)] if missing else [])
+        return f"{', '.join(what)}, {where}, log {handover.log_file or 'nowhere'}"
 
     def _not_ready(self) -> list[str]:
         return [] if self._intake.listening else ["intake does not listen"]
 
     async def _end(self) -> None:
         self._events.emit(STOPPED)
+        self._capture.stop()  # what it has seen comes before the last step
         try:
             await asyncio.get_running_loop().run_in_executor(self._pool, self._pipeline.finish)
         except Exception as error:  # noqa: BLE001 - whatever it is, the rest must still be closed

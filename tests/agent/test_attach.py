@@ -6,17 +6,18 @@ import socket
 import subprocess
 import sys
 
-from pilotfish_agent.hardware import _locate
 from tests.agent.live import PILOTFISH, Live, until
 
-SERVER = "import socket,sys,time; s=socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(600)"
-
-WORKERS = """
-import os, socket, time
+HANDS_OVER = """
+import socket, sys, time
 server = socket.create_server(("127.0.0.1", 0))
 print(server.getsockname()[1], flush=True)
-os.fork(); os.fork(); time.sleep(600)
+sys.stdin.readline()
+server.close()
+print("closed", flush=True)
+time.sleep(600)
 """
+SERVER = "import socket,sys,time; s=socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(600)"
 
 
 def test_a_pid_is_watched_and_told_when_it_ends(live: Live) -> None:
@@ -64,13 +65,17 @@ def test_no_selector_and_bad_values_are_refused() -> None:
     bad: tuple[tuple[str, ...], ...] = (
         (*me, "--reference", "/nonexistent.json"),
         (*me, "--listen", "nowhere"),
-        (*me, "--capture", "tap"),
+        (*me, "--capture", "everything"),
     )
     places = ((*me, "--intake-group", "nobody-has-this"), (*me, "--state-dir", "/proc/nowhere"))
     for words in (
         (),
         ("--pid", "x"),
         ("--port", "99999"),
+        ("--name", "("),
+        ("--cgroup", "relative"),
+        ("--cgroup", "/"),
+        ("--unit", "a/b"),
         ("--config", "/nonexistent.yaml", "--pid", "1"),
         *bad,
         *places,
@@ -80,36 +85,68 @@ def test_no_selector_and_bad_values_are_refused() -> None:
         assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
-def test_a_recycled_pid_is_another_process() -> None:
-    """A PID given by the user is the process that had it then."""
-    model = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    find = _locate.finder(model.pid, None)
-    assert find() == (model.pid, _locate.start_time(model.pid))
-    model.kill()
-    model.wait()
-    assert find() is None
+def test_a_name_is_waited_for_and_followed(live: Live) -> None:
+    """`--name` finds the process by its words once it is there, under that label, and the next one after it."""
+    script = live.root / "serve_fraud.py"
+    script.write_text("import time; time.sleep(600)")
+    live.attach("--name", "serve_fraud[.]py")
+    until(lambda: live.metric("pilotfish_target_up") == 0.0, "an agent that waits")
+    for restarts in (0.0, 1.0):
+        model = subprocess.Popen([sys.executable, str(script)])
+        try:
+            until(lambda: live.metric(r'pilotfish_target_up\{target="serve_fraud\[.\]py"\}') == 1.0, "the target")
+            assert live.status()["target"]["pid"] == model.pid
+            assert live.metric("pilotfish_process_restarts_total") == restarts
+        finally:
+            model.kill()
+            model.wait()
+        until(lambda: live.metric("pilotfish_target_up") == 0.0, "its end")
 
 
-def test_workers_on_one_port_have_one_root() -> None:
-    """Several owners of a port: the process above them all."""
-    parent = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            WORKERS,
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def test_several_targets_each_have_their_series(live: Live) -> None:
+    """One agent, two trees: each with its own label, life and numbers; a collector is told of once."""
+    models = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", f"model-{n}"]) for n in "ab"]
+    (live.root / "p.yaml").write_text("targets:\n  - {name: sleep.600.*model-a}\n  - {name: sleep.600.*model-b}\n")
     try:
-        assert parent.stdout is not None
-        port = int(parent.stdout.readline())
-        until(lambda: len(_locate.listeners(port)) == 4, "the workers")
-        assert _locate.common_root(_locate.listeners(port)) == parent.pid
-        assert _locate.holder_of(port).startswith(" (held by ")
+        live.attach("--config", str(live.root / "p.yaml"))
+        first, second = (rf'target="sleep.600.\*model-{n}"' for n in "ab")
+        for label in (first, second):
+            until(lambda label=label: live.metric(rf"pilotfish_target_up\{{{label}") == 1.0, label)  # type: ignore[misc]
+            assert live.metric(rf"pilotfish_process_resident_memory_bytes\{{{label}")
+        assert [t["pid"] for t in live.status()["targets"]] == [m.pid for m in models]
+        page = live.get("/metrics")
+        assert page.count('pilotfish_collector_success{collector="cpu"}') == 1
+        models[0].kill()
+        models[0].wait()
+        until(lambda: live.metric(rf"pilotfish_target_up\{{{first}") == 0.0, "the end of the first")
+        assert live.metric(rf"pilotfish_target_up\{{{second}") == 1.0
+        assert live.metric(rf"pilotfish_process_resident_memory_bytes\{{{first}") is None
     finally:
-        os.killpg(parent.pid, signal.SIGKILL)
-        parent.wait()
-        assert parent.stdout is not None
-        parent.stdout.close()
+        for model in models:
+            model.kill()
+            model.wait()
+
+
+def test_a_port_that_another_process_takes_over_is_followed(live: Live) -> None:
+    """A new server takes the port while the old one still runs: the new one is the target."""
+    old = subprocess.Popen([sys.executable, "-c", HANDS_OVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert old.stdin is not None
+    assert old.stdout is not None
+    port = old.stdout.readline().strip()
+    live.attach("--port", port)
+    new = None
+    try:
+        until(lambda: live.status().get("target", {}).get("pid") == old.pid, "the old one")
+        old.stdin.write("close\n")
+        old.stdin.flush()
+        assert old.stdout.readline() == "closed\n"
+        new = subprocess.Popen([sys.executable, "-c", SERVER, port])
+        until(lambda: live.status().get("target", {}).get("pid") == new.pid, "the new one")
+        assert old.poll() is None
+    finally:
+        for model in (old, new):
+            if model is not None:
+                model.kill()
+                model.wait()
+        old.stdin.close()
+        old.stdout.close()

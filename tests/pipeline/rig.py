@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from pilotfish_agent.capture.settings import Config as CaptureConfig
+from pilotfish_agent.capture.supervisor import Supervisor
 from pilotfish_agent.drift import builder
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.watch import Config
-from pilotfish_agent.hardware._context import HardwareContext
-from pilotfish_agent.hardware._runner import Runner
-from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_agent.hardware._processes import start_time
 from pilotfish_agent.pipeline.components import Components
 from pilotfish_agent.pipeline.model import Terms
 from pilotfish_agent.pipeline.step import Identity, Pipeline
+from pilotfish_agent.pipeline.targets import Wanted, Watched
 from pilotfish_agent.state.store import Store
 from pilotfish_core.clock import ManualClock
 from pilotfish_core.events import Events
@@ -56,7 +57,7 @@ class Rig:
         self.events = Events(self.clock)
         self.source = Given()
         self.store = Store()
-        tree = ProcessTree(os.getpid(), None, clock=self.clock)
+        wanted = Wanted("me", (os.getpid(), start_time(os.getpid()) or 0), None)
         terms = Terms("me", Config(**{"dependence": 1.0, **drift}), builder.Config(), "auto", None, 1000, str(folder))
         identity = Identity("me", "me", "mine", reference, None, config_ok=True, config_read=1.0, notices=())
         self.pipeline = Pipeline(
@@ -64,10 +65,9 @@ class Rig:
             terms,
             interval=1.0,
             source=self.source,
-            tree=tree,
-            runner=Runner(HardwareContext("/proc", tree, "me", self.clock), events=self.events),
-            locate=lambda: None,
+            targets=[Watched(wanted, clock=self.clock, events=self.events)],
             components=Components(None, 0),
+            capture=Supervisor(CaptureConfig(mode="off"), "", events=self.events),
             store=self.store,
             listen=lambda: None,
             clock=self.clock,

@@ -1,97 +1,152 @@
-"""Finding the target: by PID, or by the TCP port it listens on."""
+"""Finding the target: the process that all given selectors name.
+
+A selector names processes; the target is the root of their tree. Of several trees the oldest is taken, because what
+was started later is more often the helper than the model, and because the choice then stays the same.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import re
+from dataclasses import dataclass
 
-import psutil
-
-from pilotfish_agent.hardware._procfs import parse_stat
+from pilotfish_agent.hardware import _cgroups, _processes
+from pilotfish_agent.hardware._processes import OURS, Processes, Socket
+from pilotfish_core.errors import UsageError
 
 Key = tuple[int, int]
+"""(pid, start time) of a process."""
+_NAME_BYTES = 4096
+"""Of a command line, for `name`: more is data, not a name, and a regular expression may be slow on it."""
 
 
-def start_time(pid: int, proc: str = "/proc") -> int | None:
-    """Field 22 of /proc/PID/stat, clock ticks since boot; None when there is no such process."""
-    try:
-        with open(f"{proc}/{pid}/stat", "rb") as file:
-            stat = parse_stat(file.read())
-    except (OSError, ValueError):
-        return None
-    return None if stat.ended else stat.start_time
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """What is known of the target; everything given must hold.
 
-
-def listeners(port: int, proc: str = "/proc") -> list[int]:
-    """PIDs of all processes that hold a listening TCP socket of ``port``; those of other users need CAP_SYS_PTRACE.
-
-    Not psutil's `net_connections`: it names one process of a socket that several have (a forked server's workers).
+    Attributes:
+        pid: the process itself. A later process of the same number is another.
+        port: a TCP port on which the process, or one below it, listens.
+        name: a regular expression, sought in the command name and the command line.
+        cgroup: a control group in which it is, or below; as in `/proc/PID/cgroup` or as its folder.
+        unit: a systemd unit (`_cgroups.unit_groups` has its forms).
     """
-    sockets = {f"socket:[{inode}]" for name in ("tcp", "tcp6") for inode in _listening(f"{proc}/net/{name}", port)}
-    return [] if not sockets else sorted(pid for pid in psutil.pids() if sockets & set(_open_files(f"{proc}/{pid}/fd")))
+
+    pid: int | None = None
+    port: int | None = None
+    name: str | None = None
+    cgroup: str | None = None
+    unit: str | None = None
+
+    def words(self) -> str:
+        """``--port 8501 --name serve``, for messages; empty when nothing is given."""
+        given = ((name, getattr(self, name)) for name in self.__slots__)
+        return " ".join(f"--{name} {value}" for name, value in given if value is not None)
 
 
-def _listening(table: str, port: int) -> Iterator[str]:
-    """Inodes of a /proc/net/tcp table: local address in field 1, state in 3 (0A: listening), inode in 9."""
-    try:
-        with open(table, encoding="ascii", errors="replace") as file:
-            rows = [line.split() for line in file][1:]
-    except OSError:
-        return
-    for row in rows:
-        if len(row) > 9 and row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port:
-            yield row[9]
+class Finder:
+    """Looks for a target. One thread uses it.
 
+    Args:
+        selector: what it is known by.
+        proc: where the proc file system is.
 
-def _open_files(folder: str) -> Iterator[str]:
-    try:
-        for name in os.listdir(folder):
-            try:
-                yield os.readlink(f"{folder}/{name}")
-            except OSError:
-                continue  # closed meanwhile
-    except OSError:
-        return  # gone, or not ours to look into
-
-
-def common_root(pids: list[int]) -> int | None:
-    """The process that is, or is above, all of ``pids``: the parent of a server's workers. None when there are none."""
-    chains = []
-    for pid in pids:
-        try:
-            process = psutil.Process(pid)
-            chains.append([pid, *(p.pid for p in process.parents())])
-        except psutil.Error:
-            continue
-    if not chains:
-        return None
-    shared = set(chains[0]).intersection(*chains[1:]) - {0, 1}
-    return next((pid for pid in chains[0] if pid in shared), chains[0][0])
-
-
-def finder(pid: int | None, port: int | None) -> Callable[[], Key | None]:
-    """A function that looks for the target: (pid, start time), None while it is not there.
-
-    A given PID is that process only: a later one of the same number is another.
+    Attributes:
+        notice: of the last look: which of several was taken, or why the target cannot be seen; "" for nothing.
+        refused: the right that is missing to find the target by its port; None while nothing is known to be missing.
     """
-    known = start_time(pid) if pid is not None else None
 
-    def find() -> Key | None:
-        root = pid if port is None else common_root(listeners(port))
-        if root is None or (pid is not None and root != pid):
+    def __init__(self, selector: Selector, proc: str = "/proc") -> None:
+        self.selector = selector
+        self.notice = ""
+        self.refused: UsageError | None = None
+        self._proc = proc
+        self._born = _processes.start_time(selector.pid, proc) if selector.pid is not None else None
+        self._name = re.compile(selector.name) if selector.name is not None else None
+        self._group = _cgroups.matcher(selector.cgroup, selector.unit, proc)
+        self._sockets: frozenset[Socket] = frozenset()
+
+    def __call__(self) -> Key | None:
+        """The root of the target's tree, None while there is none."""
+        self.notice = ""
+        self.refused = None
+        table = Processes(self._proc)
+        owners = None
+        if self.selector.port is not None:
+            self._sockets = _processes.listening(self.selector.port, self._proc)
+            owners = self._owners(table, self._sockets)
+            if not owners:
+                return None
+        root = self._by_port(table, owners or []) if self._only_port() else self._by_match(table, owners)
+        return None if root is None else (root, table.started(root))
+
+    def moved(self) -> bool:
+        """Whether other sockets than at the last look listen on the port: cheap, and no need to look while not.
+
+        A target that has closed its port for a while has not moved.
+        """
+        if self.selector.port is None:
+            return False
+        now = _processes.listening(self.selector.port, self._proc)
+        return bool(now) and now != self._sockets
+
+    def _only_port(self) -> bool:
+        known = self.selector
+        return known.pid is None and self._name is None and self._group is None
+
+    def _by_port(self, table: Processes, owners: list[int]) -> int | None:
+        root = table.common_ancestor(owners)
+        if root is not None:
+            return root
+        return self._oldest(table, table.roots(owners))
+
+    def _by_match(self, table: Processes, owners: list[int] | None) -> int | None:
+        matching = [pid for pid in table.living if self._matches(pid, table)]
+        if owners is not None:
+            above = {pid for owner in owners for pid in table.chain(owner)}
+            matching = [pid for pid in matching if pid in above]
+        return self._oldest(table, table.roots(matching))
+
+    def _oldest(self, table: Processes, roots: list[int]) -> int | None:
+        if not roots:
             return None
-        began = start_time(root)
-        if began is None or (pid is not None and known is not None and began != known):
-            return None
-        return root, began
+        oldest = min(roots, key=lambda pid: (table.started(pid), pid))
+        if len(roots) > 1:
+            name = _processes.command(oldest, self._proc)
+            words = self.selector.words()
+            self.notice = f"{words}: {len(roots)} processes match; the oldest is watched, PID {oldest} ({name})"
+        return oldest
 
-    return find
+    def _matches(self, pid: int, table: Processes) -> bool:
+        if self.selector.pid is not None and (pid != self.selector.pid or self._born not in (None, table.started(pid))):
+            return False
+        if self._group is not None and not self._group(_processes.read(f"{self._proc}/{pid}/cgroup")):
+            return False
+        return self._name is None or self._is_named(self._name, pid, table)
 
+    def _is_named(self, name: re.Pattern[str], pid: int, table: Processes) -> bool:
+        line = _processes.read(f"{self._proc}/{pid}/cmdline")[:_NAME_BYTES]
+        words = line.replace(b"\0", b" ").decode("utf-8", "backslashreplace").strip()
+        if not words or not (name.search(words) or name.search(table.command(pid))):
+            return False  # no words: a thread of the kernel
+        # Our own words hold the expression, and so may those of the shell or the service that started us.
+        return table.command(pid) not in OURS and pid not in table.chain(os.getpid())
 
-def holder_of(port: int) -> str:
-    """`` (held by NAME, PID 7)`` for an error line; empty when nobody is seen there."""
-    try:
-        pids = listeners(port)
-        return f" (held by {psutil.Process(pids[0]).name()}, PID {pids[0]})" if pids else ""
-    except (OSError, psutil.Error):
-        return ""
+    def _owners(self, table: Processes, sockets: frozenset[Socket]) -> list[int]:
+        """Processes with one of the sockets; none seen is told by `notice` and `refused`."""
+        owners, denied = _processes.owners(sockets, table.living, self._proc)
+        if sockets and not owners:
+            port = f"--port {self.selector.port}"
+            uids = sorted({s.uid for s in sockets})
+            who = ", ".join(map(str, uids))
+            if denied:
+                self.refused = UsageError(
+                    port,
+                    got=f"a socket of uid {who}, whose process uid {os.geteuid()} may not look at",
+                    expected="to run as the same user, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+                    todo="or find it by --pid, --name, --cgroup or --unit, which need no right",
+                )
+                self.notice = self.refused.line()
+            else:
+                self.notice = f"{port}: its process (uid {who}) is not in this PID namespace; share it (docs/attach.md)"
+        return owners

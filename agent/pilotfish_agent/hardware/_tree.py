@@ -111,9 +111,15 @@ class ProcessTree:
             return None
         return member
 
-    def follow(self, root_pid: int, start_time: int | None) -> None:
-        """Goes on with the target's next process, as a restart if there was one before; counts and sums go on too."""
-        self.restarts += self._seen_root
+    def follow(self, root_pid: int, start_time: int | None, *, restarted: bool = True) -> None:
+        """Goes on with another root; counts and sums go on too.
+
+        Args:
+            root_pid: the watched process now.
+            start_time: as of the constructor.
+            restarted: it is the target's next process, a restart if there was one before; else it is above the old one.
+        """
+        self.restarts += self._seen_root and restarted
         self._root = (root_pid, start_time)
         self._seen_root = False
         self._next_slow = 0.0
@@ -153,6 +159,7 @@ class ProcessTree:
             return
         self._root = member.key
         self._seen_root = True
+        self._members = {pid: member, **self._members}  # parents come first
 
     def _open(self, pid: int, parent: Key | None) -> Member | None:
         try:

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Protocol
 
+from pilotfish_agent.capture.supervisor import Supervisor
 from pilotfish_agent.drift.reference import Reference
-from pilotfish_agent.hardware._runner import Runner
-from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_agent.pipeline import targets as target_trees
 from pilotfish_agent.pipeline.components import Components
 from pilotfish_agent.pipeline.model import OTHER, Terms, WatchedModel
+from pilotfish_agent.pipeline.targets import Watched
 from pilotfish_agent.state.store import Store
 from pilotfish_core.clock import Clock
 from pilotfish_core.events import Event, Events
 from pilotfish_core.metrics import Metric, Reading, Sample, Unavailable
 from pilotfish_core.nouns import ObservationBatch, Snapshot, Status
 
-TARGET_UP = Metric(
-    "pilotfish_target_up",
-    "gauge",
-    "1 while the watched process runs, else 0; under `run` the agent leaves with it, so alert on `up` there.",
-    ("target",),
-)
-CAPTURE_MODE = Metric(
-    "pilotfish_capture_mode", "gauge", "How the model's traffic is seen: 1 for the mode in force.", ("mode",)
-)
 RELOAD_OK = Metric(
     "pilotfish_config_last_reload_successful",
     "gauge",
@@ -35,7 +27,7 @@ RELOAD_OK = Metric(
 RELOAD_TIME = Metric(
     "pilotfish_config_last_reload_success_timestamp_seconds", "gauge", "When the configuration was last read well."
 )
-METRICS = (TARGET_UP, CAPTURE_MODE, RELOAD_OK, RELOAD_TIME)
+METRICS = (RELOAD_OK, RELOAD_TIME)
 MODEL_FOUND = Event("model_found", "info", "A model is seen for the first time.")
 EVENTS = (MODEL_FOUND,)
 
@@ -62,7 +54,7 @@ class Identity:
 
     Attributes:
         instance: name of this instance.
-        target: `target` label.
+        target: `target` label of what no target is known of.
         model: name of the model where the traffic names none.
         reference: given by the user, for ``reference_model`` or, where that is None, the first model seen.
         reference_model: its model's name.
@@ -88,9 +80,10 @@ class Pipeline:
         terms: what the configuration says of models.
         interval: `sample.interval`, seconds.
         source: of observations.
-        tree: the watched processes; runner: its collectors.
-        locate: finds the target again, (pid, start_time); None when it is not there.
+        targets: the watched process trees, at least one.
         components: our own processes.
+        capture: who looks after pf-capture.
+        outside: what the model's server says of itself (scrape, probe), of the last time it was asked.
         store: where Snapshots go.
         listen: the bound address, None before there is one.
         clock: where time comes from.
@@ -104,10 +97,10 @@ class Pipeline:
         *,
         interval: float,
         source: Source,
-        tree: ProcessTree,
-        runner: Runner,
-        locate: Callable[[], tuple[int, int] | None],
+        targets: Sequence[Watched],
         components: Components,
+        capture: Supervisor,
+        outside: Sequence[Callable[[], Iterable[Reading]]] = (),
         store: Store,
         listen: Callable[[], str | None],
         clock: Clock,
@@ -117,10 +110,10 @@ class Pipeline:
         self._terms = terms
         self._interval = interval
         self._source = source
-        self._tree = tree
-        self._runner = runner
-        self._locate = locate
+        self._targets = targets
         self._components = components
+        self._capture = capture
+        self._outside = outside
         self._store = store
         self._listen = listen
         self._clock = clock
@@ -166,7 +159,8 @@ class Pipeline:
         self.save()
         for model in self._models.values():
             model.close()
-        self._runner.close()
+        for target in self._targets:
+            target.close()
 
     def _model(self, name: str) -> WatchedModel:
         found = self._models.get(name)
@@ -189,11 +183,9 @@ class Pipeline:
     # -- out
 
     def _publish(self, now: float) -> None:
-        if self._tree.root is None:
-            found = self._locate()
-            if found is not None:
-                self._tree.follow(*found)
-        readings = [*self._runner.collect(), *self._own()]
+        measured = target_trees.sample(self._targets)
+        self._watch_ports()
+        readings = [*measured, *self._own(), *(reading for ask in self._outside for reading in ask())]
         self._store.publish(
             Snapshot(
                 at=now,
@@ -206,8 +198,7 @@ class Pipeline:
 
     def _own(self) -> Iterator[Reading]:
         who = self._identity
-        yield Sample(TARGET_UP, (who.target,), float(self._tree.root is not None))
-        yield Sample(CAPTURE_MODE, ("sdk",), 1.0)
+        yield from self._capture.samples()
         yield Sample(RELOAD_OK, (), float(who.config_ok))
         if who.config_ok:
             yield Sample(RELOAD_TIME, (), who.config_read)
@@ -217,21 +208,42 @@ class Pipeline:
         yield from self._components.samples()
         yield from self._events.samples()
 
+    def _watch_ports(self) -> None:
+        """Capture follows the trees; whose port is whose, it finds."""
+        self._capture.follow(tuple((t.name, tuple(m.pid for m in t.tree.living)) for t in self._targets))
+        found = self._capture.view.by_target
+        for target in self._targets:
+            target.ports = found.get(target.name) or target.ports
+
+    def _count_capture(self) -> None:
+        seen, components = self._capture.view, self._components
+        if seen.pid is not None or "capture" in components.pids:
+            components.pids["capture"] = seen.pid
+            components.restarts["capture"] = seen.restarts
+            components.ended["capture"] = seen.ended_cpu
+
     def _status(self) -> Status:
-        who, root = self._identity, self._tree.root
+        who, trees = self._identity, [t.status() for t in self._targets]
         models = tuple(m.status() for m in self._models.values())
         worker = next((m.worker_pid for m in self._models.values() if m.worker_pid is not None), None)
         self._components.pids["worker"] = worker
+        self._count_capture()
         budget = self._terms.drift.false_alarms
         total = budget.count * max(len(models), 1)
         return Status(
             version=self._version,
             instance=who.instance,
-            target={"name": who.target, "pid": root.pid if root else None, "up": root is not None},
+            target=trees[0],
+            targets=tuple(trees),
             models=models,
             processes=dict(self._components.pids),
             listen=self._listen(),
-            capture={"mode": "sdk"},
+            capture=self._capture.status(),
             budget={"false_alarms": budget.text, "implied_total": f"{total} per {budget.text.split()[-1]}"},
-            notices=who.notices + tuple(n for m in self._models.values() for n in m.watch.notices),
+            notices=(
+                *who.notices,
+                *self._capture.notices(),
+                *(t.notice for t in self._targets if t.notice),
+                *(n for m in self._models.values() for n in m.watch.notices),
+            ),
         )

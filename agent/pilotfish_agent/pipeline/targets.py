@@ -1,0 +1,159 @@
+"""The watched process trees: each is found, followed and sampled by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pilotfish_agent.hardware import _runner
+from pilotfish_agent.hardware._context import HardwareContext
+from pilotfish_agent.hardware._locate import Finder
+from pilotfish_agent.hardware._processes import Processes
+from pilotfish_agent.hardware._runner import Runner
+from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_core.clock import Clock
+from pilotfish_core.events import Event, Events
+from pilotfish_core.metrics import Metric, Reading, Sample, Unavailable
+
+TARGET_UP = Metric(
+    "pilotfish_target_up",
+    "gauge",
+    "1 while the watched process runs, else 0; under `run` the agent leaves with it, so alert on `up` there.",
+    ("target",),
+)
+METRICS = (TARGET_UP,)
+FOUND = Event("target_found", "info", "A watched process is there: the first one, or the next after it ended.")
+LOST = Event("target_lost", "warning", "A watched process has ended, or has gone from the port; it is waited for.")
+UNSEEN = Event("target_unclear", "warning", "Several processes match a target, or it cannot be seen; words say which.")
+EVENTS = (FOUND, LOST, UNSEEN)
+PORT_SECONDS = 5.0
+"""Between two looks whether a target's port is another process' now, while the old one still runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A target as it was asked for.
+
+    Attributes:
+        name: value of the label `target`.
+        key: its root, (pid, start time), where it is there already.
+        find: looks for it; None under `run`, where the agent ends with its model.
+    """
+
+    name: str
+    key: tuple[int, int | None] | None
+    find: Finder | None
+
+
+class Watched:
+    """One target. One thread uses it.
+
+    Args:
+        wanted: what was asked for.
+        exclude: our own processes, where they hang in the same tree.
+        clock: where time comes from.
+        events: where things are told.
+        proc: where the proc file system is.
+
+    Attributes:
+        ports: TCP ports known to be its: traffic on them is its traffic.
+    """
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        *,
+        clock: Clock,
+        events: Events,
+        exclude: frozenset[int] = frozenset(),
+        proc: str = "/proc",
+    ) -> None:
+        self.name = wanted.name
+        self.tree = ProcessTree(*(wanted.key or (0, None)), proc, clock=clock, exclude=exclude)
+        port = wanted.find.selector.port if wanted.find is not None else None
+        self.ports: frozenset[int] = frozenset() if port is None else frozenset({port})
+        self._find = wanted.find
+        self._proc = proc
+        self._clock = clock
+        self._events = events
+        self._runner = Runner(HardwareContext(proc, self.tree, self.name, clock), events=events)
+        self._next_port = 0.0
+        self._told = ""
+        self._was_up = False
+
+    @property
+    def up(self) -> bool:
+        """Whether its root runs, as of the last sample."""
+        return self.tree.root is not None
+
+    @property
+    def notice(self) -> str:
+        """What a user should know of how it was, or was not, found; empty for nothing."""
+        return "" if self._find is None else self._find.notice
+
+    def sample(self) -> list[Reading]:
+        """Finds it where it is not there, and reads everything of it."""
+        self._locate()
+        readings = self._runner.collect()
+        self._tell()
+        return [*readings, Sample(TARGET_UP, (self.name,), float(self.up))]
+
+    def status(self) -> dict[str, Any]:
+        """Its line of `status`."""
+        root = self.tree.root
+        return {"name": self.name, "pid": root.pid if root else None, "up": root is not None}
+
+    def close(self) -> None:
+        """Closes what its collectors hold."""
+        self._runner.close()
+
+    def _locate(self) -> None:
+        root, now = self.tree.root, self._clock.monotonic()
+        if self._find is None or (root is not None and now < self._next_port):
+            return
+        self._next_port = now + PORT_SECONDS
+        if root is not None and not self._find.moved():
+            return
+        found = self._find()
+        if found is None or (root is not None and found == root.key):
+            return
+        # Workers on sockets of their own came up below one parent: the tree has grown upwards, nothing has restarted.
+        grown = root is not None and found[0] in Processes(self._proc).chain(root.pid)
+        self.tree.follow(*found, restarted=not grown)
+
+    def _tell(self) -> None:
+        root = self.tree.root
+        if (root is not None) != self._was_up:
+            self._was_up = root is not None
+            self._events.emit(FOUND if root is not None else LOST, target=self.name, pid=root.pid if root else None)
+        if self.notice != self._told:
+            self._told = self.notice
+            if self._told:
+                self._events.emit(UNSEEN, target=self.name, words=self._told)
+
+
+def sample(targets: Sequence[Watched]) -> list[Reading]:
+    """The readings of all targets: a collector's success is the worst of them, its duration the sum."""
+    if len(targets) == 1:
+        return targets[0].sample()
+    found: list[Reading] = []
+    runs: dict[tuple[Metric, tuple[str | None, ...]], list[float]] = {}
+    gaps: dict[Unavailable, None] = {}
+    for reading in (r for target in targets for r in target.sample()):
+        if isinstance(reading, Unavailable):
+            gaps[reading] = None
+        elif reading.metric in _JOINED and isinstance(reading.value, float):
+            runs.setdefault((reading.metric, reading.labels), []).append(reading.value)
+        else:
+            found.append(reading)
+    joined = [Sample(metric, labels, float(_JOINED[metric](values))) for (metric, labels), values in runs.items()]
+    return [*found, *joined, *gaps]
+
+
+_JOINED: dict[Metric, Callable[[Iterable[float]], float]] = {_runner.SUCCESS: min, _runner.DURATION: sum}
+
+
+def of_port(targets: Sequence[Watched], port: int) -> str:
+    """The target whose traffic is on a port; the first one where no target is known to have it."""
+    return next((t.name for t in targets if port in t.ports), targets[0].name)
