@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from pilotfish import exchange
@@ -62,7 +63,7 @@ def play(
     """Gives the script's bytes, each step cut at the positions of ``cuts`` that fall into it; the last time used."""
     for side, data in script:
         edges = [0, *sorted({c for c in cuts if 0 < c < len(data)}), len(data)]
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in itertools.pairwise(edges):
             if start < stop:
                 (talk.request if side == CLIENT else talk.response)(b"##" + data + b"##", start + 2, stop + 2, now)
                 now += step

@@ -284,3 +284,7 @@ def _closes(lower: bytes, minor: int) -> bool:
 def _kept(raw: bytes) -> bytes:
     """The part of a head that a copy holds: whole lines."""
     return raw if len(raw) <= MAX_KEPT_HEAD else raw[: raw.rfind(b"\r\n", 0, MAX_KEPT_HEAD - 2) + 2] + b"\r\n"
+
+
+NO_HEAD: Final = RequestHead(b"")
+"""Of what is no request, or none that can be read."""
