@@ -138,15 +138,19 @@ def _cell(name: str, value: Any) -> Iterable[tuple[str, Any]]:
 
 
 def flatten(value: list[Any]) -> list[Any]:
-    """The items of nested lists, in order. JSON's depth is bounded, so is this."""
+    """The items of nested lists, in order; a step an item, however deep they are."""
     if not any(isinstance(item, list) for item in value):
         return value
     flat: list[Any] = []
-    for item in value:
-        if isinstance(item, list):
-            flat += flatten(item)
-        else:
+    waiting = [iter(value)]
+    while waiting:
+        for item in waiting[-1]:
+            if isinstance(item, list):
+                waiting.append(iter(item))
+                break
             flat.append(item)
+        else:
+            waiting.pop()
     return flat
 
 
@@ -183,7 +187,10 @@ def vector(value: Any) -> dict[str, float | str]:
             raw = base64.b64decode(value, validate=True)
         except ValueError:
             return {}
-        value = array("f", raw[: len(raw) // 4 * 4]).tolist()  # little-endian, as are the machines we run on
+        import numpy as np
+
+        numbers = np.frombuffer(raw[: len(raw) // 4 * 4], "<f4")
+        return {"embedding.dimensions": float(numbers.size), **dict(described("embedding", numbers))}
     if not isinstance(value, list) or not value:
         return {}
     return {"embedding.dimensions": float(len(value)), **dict(described("embedding", value))}

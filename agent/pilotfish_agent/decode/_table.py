@@ -28,7 +28,7 @@ def observation(
     operation: str,
     *,
     features: Callable[[], Features],
-    predictions: Callable[[], Predictions],
+    predictions: Callable[[], Predictions | None],
     model: str | None = None,
     version: str | None = None,
     ids: str | None = None,
@@ -39,7 +39,7 @@ def observation(
         exchange: answered with 2xx.
         operation: of the route.
         features: reads the request.
-        predictions: reads the answer.
+        predictions: reads the answer; None: it says nothing, the request's rows count.
         model: as the server's success confirms it.
         version: likewise.
         ids: the request's id, None: a header's.
@@ -48,7 +48,7 @@ def observation(
         return Observation(operation)
     problem: str | None = None
     cells, given = NO_FEATURES
-    said = Predictions(0)
+    said = None
     try:
         said = predictions()
     except Unreadable as error:
@@ -57,9 +57,11 @@ def observation(
         cells, given = features()
     except Unreadable as error:
         problem = problem or error.reason
-    if said.rows and given and given != said.rows:
-        cells, problem = {}, problem or "rows_differ"
-    rows = said.rows or given
+    said = Predictions(given) if said is None else said
+    rows = said.rows
+    if given != rows:
+        problem = problem or ("rows_differ" if given else None)
+        cells = {}
     return Observation(
         operation,
         named(model),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -13,7 +14,9 @@ from pilotfish_agent.decode._part import Unreadable
 from pilotfish_core.nouns import Column
 
 MAX_CELLS: Final = 400_000
-"""Cells of a tensor that become numbers of 8 bytes: 3.2 MB."""
+"""Cells of a binary tensor that become numbers of 8 bytes: 3.2 MB."""
+MAX_OBJECTS: Final = 50_000
+"""Cells of a binary tensor that become objects, each of some 60 bytes with its place."""
 MAX_TENSORS: Final = 1_000
 HEADER_LENGTH: Final = "inference-header-content-length"
 _DTYPES: Final = {
@@ -42,11 +45,15 @@ class Tensor:
         """Its values as ``count`` rows.
 
         Raises:
-            Unreadable: rows_differ: they do not divide so.
+            Unreadable: rows_differ: they do not divide so; json_wide: too many for objects.
         """
-        cells = self.cells.tolist() if hasattr(self.cells, "tolist") else self.cells
-        if count < 1 or len(cells) % count:
+        if count < 1 or len(self.cells) % count:
             raise Unreadable("rows_differ")
+        cells = self.cells
+        if hasattr(cells, "tolist"):
+            if len(cells) > MAX_OBJECTS:
+                raise Unreadable("json_wide")
+            cells = cells.tolist()
         width = len(cells) // count
         return [cells[i * width : (i + 1) * width] for i in range(count)] if width else []
 
@@ -128,7 +135,7 @@ def _texts(data: bytes) -> list[str]:
     found: list[str] = []
     at = 0
     while at < len(data):
-        if len(data) - at < _LENGTH.size or len(found) >= _columns.MAX_ROWS:
+        if len(data) - at < _LENGTH.size or len(found) >= MAX_OBJECTS:
             raise Unreadable("shape")
         (size,) = _LENGTH.unpack_from(data, at)
         at += _LENGTH.size + size
@@ -151,15 +158,23 @@ def features(tensor: Tensor, count: int, *, only: bool) -> dict[str, Column]:
         return _described(tensor, count, width)
     if len(tensor.cells) > MAX_CELLS:
         raise Unreadable("json_wide")
-    rows = tensor.rows(count)
     names = [tensor.name] if width == 1 else [f"f{i}" if only else f"{tensor.name}_{i}" for i in range(width)]
+    if _small(tensor.cells):
+        table = tensor.cells.reshape(count, width).T.astype("<f8", order="C")
+        return {
+            name: array("d", column.tobytes()) for name, column in zip(names, table, strict=True) if name[:1] != "@"
+        }
+    rows = tensor.rows(count)
     return _columns.columns(dict(zip(names, zip(*rows, strict=True), strict=False)))
+
+
+def _small(cells: Any) -> bool:
+    """Whether it is an array of numbers that are all exact as floats; truth values are none."""
+    return hasattr(cells, "dtype") and cells.dtype.kind in "iuf" and (cells.dtype.kind == "f" or cells.itemsize < 8)
 
 
 def _described(tensor: Tensor, count: int, width: int) -> dict[str, Column]:
     """An image, a sound or the like: what describes each row of it."""
-    from array import array
-
     found: dict[str, array[float]] = {}
     for i in range(count):
         row = tensor.cells[i * width : (i + 1) * width]

@@ -106,9 +106,9 @@ def _features_at(exchange: Exchange, path: Path | None) -> _table.Features:
     return _rows(found)
 
 
-def _predictions_at(exchange: Exchange, path: Path | None) -> _columns.Predictions:
+def _predictions_at(exchange: Exchange, path: Path | None) -> _columns.Predictions | None:
     if path is None:
-        return _columns.Predictions(0)
+        return None
     found = at(_json.answer(exchange), path)
     if found is None:
         raise Unreadable("shape")

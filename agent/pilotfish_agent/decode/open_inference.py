@@ -96,14 +96,14 @@ def _features(inputs: Sequence[Tensor], rows: int) -> _table.Features:
     return found, rows
 
 
-def _predictions(outputs: Sequence[Tensor], rows: int) -> Predictions:
+def _predictions(outputs: Sequence[Tensor], rows: int) -> Predictions | None:
     """Probabilities where an output has them, else the output that is named as an answer, else the first one."""
     if not outputs or rows < 1:
-        return Predictions(0)
+        return None
     ranks = {name: i for i, name in enumerate((*_columns.SCORES, *_columns.ANSWERS))}
     single = None
     for tensor in sorted(outputs, key=lambda t: ranks.get(t.name.lower(), len(ranks))):  # stable: else as they came
-        if len(tensor.cells) > _tensors.MAX_CELLS or len(tensor.cells) % rows:
+        if len(tensor.cells) > _tensors.MAX_OBJECTS or len(tensor.cells) % rows:
             continue
         width = len(tensor.cells) // rows
         if 2 <= width <= _columns.MAX_CLASSES:
