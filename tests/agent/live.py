@@ -65,13 +65,12 @@ class Live:
     def start(self, *options: str, command: list[str] | None = None, **variables: str) -> None:
         """``pilotfish run OPTIONS -- CMD``; the default CMD sends 400 rows a second."""
         words = command or [sys.executable, str(self.root / "model.py"), str(self.root)]
+        self.spawn([SCRIPT, "run", "--listen", "127.0.0.1:0", "--instance", "toy", *options, "--", *words], **variables)
+
+    def spawn(self, words: list[str], **variables: str) -> None:
+        """Any command that becomes the model."""
         with open(self.root / "err", "ab") as err:
-            self.process = subprocess.Popen(
-                [SCRIPT, "run", "--listen", "127.0.0.1:0", "--instance", "toy", *options, "--", *words],
-                env=self.env | variables,
-                stderr=err,
-                stdout=subprocess.DEVNULL,
-            )
+            self.process = subprocess.Popen(words, env=self.env | variables, stderr=err, stdout=subprocess.DEVNULL)
 
     def attach(self, *options: str) -> None:
         """``pilotfish attach OPTIONS``."""

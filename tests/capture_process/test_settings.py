@@ -15,10 +15,8 @@ def load(options: dict[str, str], **environ: str) -> config.Settings:
 def test_a_relay_that_nobody_starts_is_said() -> None:
     """--relay-listen alone is no relay, and not silently so."""
     found = problems(Config(relay_listen="127.0.0.1:1"))
-    assert [p.line() for p in found] == [
-        "--relay-listen; got '127.0.0.1:1'; expected --capture relay beside it: nothing else puts a hop into the "
-        "model's path"
-    ]
+    expected = "expected --capture relay beside it: nothing else puts a hop into the model's path"
+    assert [p.line() for p in found] == [f"--relay-listen; got '127.0.0.1:1'; {expected}"]
     assert problems(Config(mode="relay", relay_listen="127.0.0.1:1")) == []
 
 

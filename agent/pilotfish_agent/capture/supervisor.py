@@ -26,7 +26,19 @@ from pilotfish_core.metrics import Metric, Reading, Reason, Sample, Unavailable
 
 MODES: Final = ("tap", "relay", "sdk", "off")
 MODE = Metric("pilotfish_capture_mode", "gauge", "How the model's traffic is seen: 1 for the mode in force.", ("mode",))
-METRICS = (MODE,)
+EXCHANGES = Metric(
+    "pilotfish_capture_exchanges_total",
+    "counter",
+    "Exchanges pf-capture has seen by how they ended; compare with pilotfish_requests_total: the rest was dropped.",
+    ("outcome",),
+)
+FRAMING = Metric(
+    "pilotfish_capture_framing_problems_total",
+    "counter",
+    "Connections whose bytes could be read in two ways, by reason: timings only from there on, nothing is believed.",
+    ("reason",),
+)
+METRICS = (MODE, EXCHANGES, FRAMING)
 STARTED = Event("capture_started", "info", "Traffic is seen from outside.")
 ENDED = Event("capture_ended", "warning", "The capture process ended; it is started again, the model is untouched.")
 HUNG = Event("capture_hung", "warning", "The capture process said nothing and was ended; it is started again.")
@@ -164,11 +176,17 @@ class Supervisor:
         return told
 
     def samples(self) -> Iterator[Reading]:
-        """The mode in force, and why it is not the one that was asked for."""
+        """The mode in force, what was seen, and why nothing is where nothing is."""
         view = self.view
         yield from (Sample(MODE, (mode,), float(mode == view.mode)) for mode in MODES)
-        if view.reason is not None:
+        yield from (Sample(EXCHANGES, (name,), float(n)) for name, n in _group(view.counters, "exchanges"))
+        yield from (Sample(FRAMING, (name,), float(n)) for name, n in _group(view.counters, "framing"))
+        if view.reason is not None and not view.counters:
             yield Unavailable("capture", "pilotfish_capture_exchanges_total", view.reason)
+
+    def dropped(self) -> dict[str, int]:
+        """What pf-capture could not keep, by reason; empty before it has run."""
+        return dict(_group(self.view.counters, "dropped"))
 
     # -- the thread
 
@@ -315,6 +333,13 @@ class Supervisor:
 
     def _show(self, **changes: Any) -> None:
         self.view = replace(self.view, **changes)
+
+
+def _group(counters: Mapping[str, int], group: str) -> Iterator[tuple[str, int]]:
+    for name, count in counters.items():
+        kind, _, reason = name.partition(":")
+        if kind == group:
+            yield reason, count
 
 
 def _sum(base: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from pilotfish_agent.capture.supervisor import Supervisor
 from pilotfish_agent.drift.reference import Reference
+from pilotfish_agent.intake.listener import DROPPED
 from pilotfish_agent.pipeline import targets as target_trees
 from pilotfish_agent.pipeline.components import Components
 from pilotfish_agent.pipeline.model import OTHER, Terms, WatchedModel
@@ -199,6 +200,7 @@ class Pipeline:
     def _own(self) -> Iterator[Reading]:
         who = self._identity
         yield from self._capture.samples()
+        yield from (Sample(DROPPED, (reason,), float(n)) for reason, n in self._capture.dropped().items())
         yield Sample(RELOAD_OK, (), float(who.config_ok))
         if who.config_ok:
             yield Sample(RELOAD_TIME, (), who.config_read)
