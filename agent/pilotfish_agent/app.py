@@ -20,6 +20,7 @@ from typing import Protocol
 from pilotfish_agent import config, logs, memory
 from pilotfish_agent.capture import rights
 from pilotfish_agent.capture.supervisor import Supervisor
+from pilotfish_agent.decode._runner import Decoders
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.hardware._processes import holder_of
 from pilotfish_agent.intake.listener import Intake
@@ -182,6 +183,7 @@ class Agent:
     def _compose(self) -> Pipeline:
         around, handover, settings = self._around, self._around.handover, self._around.settings
         model, limits = settings.section("model"), settings.section("limits")
+        decoders = self._decoders()
         own = frozenset(p for p in self._components.pids.values() if p is not None)
         targets = [Watched(w, clock=around.clock, events=self._events, exclude=own) for w in around.targets]
         identity = Identity(
@@ -208,6 +210,7 @@ class Agent:
             terms,
             interval=settings.section("sample").interval,
             source=self._intake,
+            decoders=decoders,
             targets=targets,
             components=self._components,
             capture=self._capture,
@@ -217,6 +220,17 @@ class Agent:
             clock=around.clock,
             events=self._events,
         )
+
+    def _decoders(self) -> Decoders:
+        """Those that the configuration names; all where it names one that there is not."""
+        try:
+            return Decoders(self._around.settings.section("decode"), events=self._events)
+        except PilotfishError as error:
+            self._events.emit(CONFIG_BAD, error=error.line())
+            self._around.heart.warn(error.line())
+            self._around.notices.append(error.line())
+            self._around.config_ok = False
+            return Decoders(events=self._events)
 
     async def run(self) -> int:
         """Until the model ends or a signal comes; the exit code."""

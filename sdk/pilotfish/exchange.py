@@ -7,17 +7,15 @@ Standard library only; the capture process and the agent's intake use it.
 
 from __future__ import annotations
 
-import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from pilotfish.wire import MAX_FRAME, FrameError
 
 MAGIC = b"PX"
 VERSION = 1
-TIMINGS, COPIES, COUNTERS = range(3)
-KINDS = (TIMINGS, COPIES, COUNTERS)
+TIMINGS, COPIES = KINDS = (0, 1)
 
 ABORTED = 1
 """The connection died before the answer was complete."""
@@ -35,9 +33,7 @@ REQUEST_CUT = 64
 """The copy holds only the beginning of the request's body."""
 RESPONSE_CUT = 128
 """The copy holds only the beginning of the answer's body."""
-EXTRA = 256
-"""An informational answer (1xx) or an answer without a request: not an exchange of its own; reserved."""
-FLAGS = (ABORTED, INCOMPLETE, AMBIGUOUS, UPGRADED, OPAQUE, STREAM, REQUEST_CUT, RESPONSE_CUT, EXTRA)
+FLAGS = (ABORTED, INCOMPLETE, AMBIGUOUS, UPGRADED, OPAQUE, STREAM, REQUEST_CUT, RESPONSE_CUT)
 
 HEADER = struct.Struct("<2sBBIId")  # magic, version, kind, lost, rows, sent: begins as wire's
 RECORD = struct.Struct("<QqqQQHHHH")
@@ -92,7 +88,11 @@ class Timings(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A piece of a copy; (``copy``, ``total``) name it, it is whole when ``offset`` 0 holds ``total`` bytes."""
+    """A piece of a copy, whole when all ``total`` bytes are there; a sender sends a copy's pieces in order.
+
+    ``copy`` is the sender's number for it. It counts up from a random number, so that the copies of a capture
+    process and of the one that followed it are not taken for each other's.
+    """
 
     copy: int
     total: int
@@ -105,13 +105,6 @@ class Copies(NamedTuple):
 
     lost: int
     parts: tuple[Part, ...]
-
-
-class Counters(NamedTuple):
-    """The capture's own absolute counts since its start."""
-
-    lost: int
-    values: Mapping[str, Any]
 
 
 def pack_timings(lines: Sequence[bytes], records: bytes, sent: float, lost: int = 0) -> bytes:
@@ -153,12 +146,7 @@ def pack_copies(copies: Sequence[tuple[int, bytes]], sent: float, lost: int = 0)
         yield HEADER.pack(MAGIC, VERSION, COPIES, lost, ended, sent) + b"".join(parts)
 
 
-def pack_counters(values: Mapping[str, Any], sent: float, lost: int = 0) -> bytes:
-    """A frame of counters."""
-    return HEADER.pack(MAGIC, VERSION, COUNTERS, lost, 0, sent) + json.dumps(values).encode()
-
-
-def unpack(data: bytes) -> Timings | Copies | Counters:
+def unpack(data: bytes) -> Timings | Copies:
     """A datagram that begins with `MAGIC`.
 
     Raises:
@@ -173,15 +161,15 @@ def unpack(data: bytes) -> Timings | Copies | Counters:
         raise FrameError("frame_version", f"version {version}, this side speaks {VERSION}")
     if kind == TIMINGS:
         return _timings(data, lost, rows)
-    if kind == COPIES:
-        return Copies(lost, tuple(_parts(data)))
-    try:
-        values = json.loads(data[HEADER.size :])
-    except (ValueError, RecursionError) as error:
-        raise FrameError("frame_text", f"counters: {error}") from None
-    if not isinstance(values, dict):
-        raise FrameError("frame_text", "counters are no object")
-    return Counters(lost, values)
+    return Copies(lost, tuple(_parts(data)))
+
+
+def counts_of(data: bytes) -> int:
+    """The exchanges a datagram says end in it, 0 when it is no frame or cannot hold that many; it is not decoded."""
+    if len(data) < HEADER.size or data[:2] != MAGIC:
+        return 0
+    rows = int(HEADER.unpack_from(data)[4])
+    return rows if rows * _PART.size <= len(data) else 0
 
 
 def _timings(data: bytes, lost: int, rows: int) -> Timings:
@@ -214,6 +202,20 @@ def _parts(data: bytes) -> Iterator[Part]:
         if not 0 < size <= total <= MAX_COPY or offset + size > total:
             raise FrameError("frame_rows", f"{size} bytes at {offset} of a copy of {total}")
         yield Part(number, total, offset, data[at - size : at])
+
+
+def record_of(data: bytes) -> tuple[Record, bytes] | None:
+    """The record at the beginning of a copy, and its request line (``METHOD target``, empty where it is not there).
+
+    For what is left of a copy that is not whole, or is not wanted; None where less than a record is left.
+    """
+    if len(data) < RECORD.size + _COPY.size:
+        return None
+    record = Record(*RECORD.unpack_from(data))
+    start = RECORD.size + _COPY.size
+    head = data[start : start + _COPY.unpack_from(data, RECORD.size)[0]]
+    line, _, version = head.partition(b"\r\n")[0].rpartition(b" ")
+    return record, line[:MAX_LINE] if version.startswith(b"HTTP/") else b""
 
 
 def unpack_copy(data: bytes) -> Copy:

@@ -12,10 +12,12 @@ import numpy as np
 
 from pilotfish_agent.capture.settings import Config as CaptureConfig
 from pilotfish_agent.capture.supervisor import Supervisor
+from pilotfish_agent.decode._runner import Decoders
 from pilotfish_agent.drift import builder
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.watch import Config
 from pilotfish_agent.hardware._processes import start_time
+from pilotfish_agent.intake.exchanges import Assembly, Captured
 from pilotfish_agent.pipeline.components import Components
 from pilotfish_agent.pipeline.model import Terms
 from pilotfish_agent.pipeline.step import Identity, Pipeline
@@ -38,11 +40,20 @@ class Given:
 
     def __init__(self) -> None:
         self.waiting: list[ObservationBatch] = []
+        self.frames: list[bytes] = []
+        self._assembly = Assembly()
 
     def drain(self) -> list[ObservationBatch]:
         """All of it."""
         taken, self.waiting = self.waiting, []
         return taken
+
+    def exchanges(self, now: float) -> Captured:
+        """All of them."""
+        taken, self.frames = self.frames, []
+        for frame in taken:
+            self._assembly.add(frame, now)
+        return self._assembly.take(now)
 
     def samples(self) -> Iterator[Sample]:
         """None."""
@@ -65,6 +76,7 @@ class Rig:
             terms,
             interval=1.0,
             source=self.source,
+            decoders=Decoders(events=self.events),
             targets=[Watched(wanted, clock=self.clock, events=self.events)],
             components=Components(None, 0),
             capture=Supervisor(CaptureConfig(mode="off"), "", events=self.events),

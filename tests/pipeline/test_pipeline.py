@@ -7,8 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pilotfish_agent.drift import worker
-from pilotfish_agent.pipeline import model as model_file
-from pilotfish_agent.pipeline import step as step_file
+from pilotfish_agent.pipeline import attribution
 from pilotfish_core.nouns import Snapshot
 from tests.pipeline.rig import Rig, number
 
@@ -44,17 +43,17 @@ def test_rows_without_a_model_name_belong_to_the_agents_own(rigged: Make) -> Non
 def test_models_and_versions_are_bounded(rigged: Make) -> None:
     """Names that never end share one label."""
     rig = rigged()
-    for i in range(step_file.MAX_MODELS + 5):
+    for i in range(attribution.MAX_MODELS + 5):
         rig.rows(model=f"m{i}")
-    for i in range(model_file.MAX_VERSIONS + 5):
+    for i in range(attribution.MAX_VERSIONS + 5):
         rig.rows(model="m0", version=f"v{i}")
     snapshot = rig.step()
     requests = values(snapshot, "pilotfish_requests_total")
-    assert len({labels[1] for labels in requests}) == step_file.MAX_MODELS + 1
+    assert len({labels[1] for labels in requests}) == attribution.MAX_MODELS + 1
     versions = {labels[2] for labels in requests if labels[1] == "m0"}
-    assert model_file.OTHER in versions
-    assert len(versions) <= model_file.MAX_VERSIONS + 1
-    sent = step_file.MAX_MODELS + 5 + model_file.MAX_VERSIONS + 5
+    assert attribution.OTHER in versions
+    assert len(versions - {None}) <= attribution.MAX_VERSIONS + 1
+    sent = attribution.MAX_MODELS + 5 + attribution.MAX_VERSIONS + 5
     assert sum(map(number, requests.values())) == 50.0 * sent
 
 

@@ -1,6 +1,7 @@
 """The agent's socket: one thread that does nothing but take datagrams from the kernel, which queues only eleven.
 
-Decoding happens in `drain`, in the caller's thread. What waits in between is bounded by bytes; the oldest goes first.
+Decoding happens in `drain` and `exchanges`, in the caller's thread. What waits in between is bounded by bytes; the
+oldest goes first.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 
-from pilotfish import wire
+from pilotfish import exchange, wire
 from pilotfish_agent.intake import columns
+from pilotfish_agent.intake.exchanges import CUT, Assembly, Captured
 from pilotfish_agent.launch.values import group_id
 from pilotfish_core.errors import PilotfishError, UnavailableError
 from pilotfish_core.events import Event, Events
@@ -37,12 +39,13 @@ OBSERVATIONS = Metric(
 DROPPED = Metric(
     "pilotfish_capture_dropped_total",
     "counter",
-    "Rows or frames not used, by reason: sdk_buffer = rows the sender lost before they reached the socket, "
-    "intake_buffer = rows the agent had no room for, frame_* = datagrams that are no frames.",
+    "Rows, exchanges or frames not used, by reason: sdk_buffer = rows the sender lost before they reached the socket, "
+    "intake_buffer = rows the agent had no room for, frame_* = datagrams that are no frames, exchanges_* = exchanges "
+    "that are missing in the requests, bodies_* and copy_* = exchanges whose bodies were not read (they are counted).",
     ("reason",),
 )
 METRICS = (OBSERVATIONS, DROPPED)
-REASONS = ("sdk_buffer", "intake_buffer", "frame_too_large", *wire.REASONS)
+REASONS = ("sdk_buffer", "intake_buffer", "frame_too_large", *wire.REASONS, CUT)
 
 BAD_FRAME = Event("intake_bad_frame", "warning", "A datagram on the intake socket is no frame and was passed over")
 OVERFLOW = Event("intake_overflow", "warning", "The intake's buffer is full, the oldest rows were dropped")
@@ -72,6 +75,8 @@ class Intake:
         self._events = events
         self._lock = threading.Lock()
         self._frames: deque[bytes] = deque()
+        self._captured: list[bytes] = []
+        self._assembly = Assembly()
         self._bytes = 0
         self._observations = dict.fromkeys(wire.SOURCES, 0)
         self._dropped: dict[str, int] = {"sdk_buffer": 0, "intake_buffer": 0}
@@ -109,14 +114,10 @@ class Intake:
             pass  # somebody cleaned up before us
 
     def drain(self) -> list[ObservationBatch]:
-        """Everything sent since the last call, one batch a schema; safe from any one thread at a time."""
-        if self._socket is not None:
-            self._take_all(self._socket)
-        with self._lock:
-            waiting, self._frames, self._bytes = self._frames, deque(), 0
+        """All rows sent since the last call, one batch a schema; safe from any one thread at a time."""
         frames = []
         lost = 0
-        for data in waiting:
+        for data in self._waiting():
             try:
                 frame = wire.decode(data)
             except wire.FrameError as error:
@@ -132,6 +133,29 @@ class Intake:
             for batch in made:
                 self._observations[batch.source] += batch.rows
         return made
+
+    def exchanges(self, now: float) -> Captured:
+        """All that pf-capture has seen and that `drain` found since the last call; ``now``: monotonic seconds."""
+        captured, self._captured = self._captured, []
+        for data in captured:
+            try:
+                self._assembly.add(data, now)
+            except wire.FrameError as error:
+                self._bad(error.reason, str(error))
+        found = self._assembly.take(now)
+        if self._assembly.cut:
+            with self._lock:
+                self._dropped[CUT] = self._assembly.cut
+        return found
+
+    def _waiting(self) -> list[bytes]:
+        """The frames of rows that wait; those of exchanges are put aside for `exchanges`."""
+        if self._socket is not None:
+            self._take_all(self._socket)
+        with self._lock:
+            waiting, self._frames, self._bytes = self._frames, deque(), 0
+        self._captured += [data for data in waiting if data[:2] == exchange.MAGIC]
+        return [data for data in waiting if data[:2] != exchange.MAGIC]
 
     def samples(self) -> Iterable[Sample]:
         """The counters of this part."""
@@ -185,7 +209,7 @@ class Intake:
             old = self._frames.popleft()
             self._bytes -= len(old) + FRAME_OVERHEAD
             held, lost = wire.counts_of(old)
-            rows += held
+            rows += held or exchange.counts_of(old)
             self._dropped["sdk_buffer"] += lost
         self._dropped["intake_buffer"] += rows
         return rows

@@ -1,4 +1,4 @@
-"""One model as the agent watches it: its drift, its calls, the jobs that build its tables, its checkpoint."""
+"""One model as the agent watches it: its drift, the jobs that build its tables, its checkpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.watch import Config, DriftWatch
 from pilotfish_agent.state import files
-from pilotfish_agent.windows.requests import RequestWindow
 from pilotfish_core.events import Event, Events
 from pilotfish_core.metrics import Sample
 from pilotfish_core.nouns import DriftResult, ModelStatus, ObservationBatch
@@ -29,9 +28,6 @@ STATE_UNWRITABLE = Event("state_unwritable", "warning", "State could not be writ
 EVENTS = (DRIFT_ALARM, DRIFT_NOTICE, DRIFT_WORSE, DRIFT_RESOLVED, JOB_FAILED, STATE_UNREADABLE, STATE_UNWRITABLE)
 _TOLD = {"alarm": DRIFT_ALARM, "notice": DRIFT_NOTICE, "rise": DRIFT_WORSE, "resolved": DRIFT_RESOLVED}
 
-MAX_VERSIONS = 20
-"""Versions with series of their own; a server that counts versions up for ever must not fill /metrics."""
-OTHER = "__other__"
 RETRY_SECONDS = 60.0
 MAX_CACHES = 8
 """Table caches kept a model: the budget and the reference change by hand, so a few are plenty."""
@@ -80,7 +76,6 @@ class WatchedModel:
             features=terms.features,
             max_features=terms.max_features,
         )
-        self._requests: dict[str | None, RequestWindow] = {}
         self._job: worker.Job | None = None
         self._asked: object = None
         self._retry_at = 0.0
@@ -91,12 +86,6 @@ class WatchedModel:
 
     def add(self, batch: ObservationBatch, now: float) -> None:
         """Takes rows that arrived at ``now``, epoch seconds."""
-        version = batch.version if batch.version is not None else self._terms.version
-        if version not in self._requests and len(self._requests) >= MAX_VERSIONS:
-            version = OTHER
-        if version not in self._requests:
-            self._requests[version] = RequestWindow(self._terms.target, self.name, version)
-        self._requests[version].add(batch)
         self.watch.add(batch, now)
 
     def advance(self, now: float) -> None:
@@ -171,9 +160,7 @@ class WatchedModel:
     # -- out
 
     def samples(self) -> Iterator[Sample]:
-        """Calls, predictions and drift."""
-        for window in self._requests.values():
-            yield from window.samples()
+        """Predictions and drift."""
         yield from self.watch.samples(self.name, self._version())
 
     def results(self, now: float) -> tuple[DriftResult, ...]:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Protocol
 
 from pilotfish_agent.capture.supervisor import Supervisor
+from pilotfish_agent.decode._runner import Decoders
 from pilotfish_agent.drift.reference import Reference
-from pilotfish_agent.intake.listener import DROPPED
 from pilotfish_agent.pipeline import targets as target_trees
+from pilotfish_agent.pipeline.attribution import MAX_MODELS, OTHER, Names
 from pilotfish_agent.pipeline.components import Components
-from pilotfish_agent.pipeline.model import OTHER, Terms, WatchedModel
+from pilotfish_agent.pipeline.model import Terms, WatchedModel
 from pilotfish_agent.pipeline.targets import Watched
+from pilotfish_agent.pipeline.traffic import Source, Traffic
 from pilotfish_agent.state.store import Store
 from pilotfish_core.clock import Clock
 from pilotfish_core.events import Event, Events
 from pilotfish_core.metrics import Metric, Reading, Sample, Unavailable
-from pilotfish_core.nouns import ObservationBatch, Snapshot, Status
+from pilotfish_core.nouns import Snapshot, Status
 
 RELOAD_OK = Metric(
     "pilotfish_config_last_reload_successful",
@@ -32,21 +33,7 @@ METRICS = (RELOAD_OK, RELOAD_TIME)
 MODEL_FOUND = Event("model_found", "info", "A model is seen for the first time.")
 EVENTS = (MODEL_FOUND,)
 
-MAX_MODELS = 16
-"""Models with drift of their own; the rest share one name. Each costs tables and evidence."""
 SAVE_SECONDS = 60.0
-
-
-class Source(Protocol):
-    """Where observations come from."""
-
-    def drain(self) -> list[ObservationBatch]:
-        """What has arrived since the last call."""
-        ...
-
-    def samples(self) -> Iterable[Sample]:
-        """Its own counts."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +67,8 @@ class Pipeline:
         identity: who we are.
         terms: what the configuration says of models.
         interval: `sample.interval`, seconds.
-        source: of observations.
+        source: of rows and exchanges.
+        decoders: read the exchanges.
         targets: the watched process trees, at least one.
         components: our own processes.
         capture: who looks after pf-capture.
@@ -98,6 +86,7 @@ class Pipeline:
         *,
         interval: float,
         source: Source,
+        decoders: Decoders,
         targets: Sequence[Watched],
         components: Components,
         capture: Supervisor,
@@ -110,7 +99,6 @@ class Pipeline:
         self._identity = identity
         self._terms = terms
         self._interval = interval
-        self._source = source
         self._targets = targets
         self._components = components
         self._capture = capture
@@ -119,6 +107,14 @@ class Pipeline:
         self._listen = listen
         self._clock = clock
         self._events = events
+        self._traffic = Traffic(
+            Names(identity.model, terms.version),
+            source,
+            target=terms.target,
+            target_of=lambda port: target_trees.of_port(targets, port),
+            capture=capture,
+            decoders=decoders,
+        )
         self._models: dict[str, WatchedModel] = {}
         self._next_sample = self._next_save = clock.monotonic()
         self._version = version("pilotfish")
@@ -127,10 +123,10 @@ class Pipeline:
             self._model(identity.reference_model)
 
     def step(self) -> None:
-        """Drains the source, closes ticks, and publishes a Snapshot when the sample interval has passed."""
+        """Takes in what has come, closes ticks, and publishes a Snapshot when the sample interval has passed."""
         now, monotonic = self._clock.wall(), self._clock.monotonic()
-        for batch in self._source.drain():
-            self._model(batch.model or self._identity.model).add(batch, now)
+        for batch in self._traffic.step(monotonic, last=self._finished):
+            self._model(batch.model).add(batch, now)
         busy = any(m.worker_pid is not None for m in self._models.values())
         for model in self._models.values():
             model.advance(now)
@@ -200,13 +196,12 @@ class Pipeline:
     def _own(self) -> Iterator[Reading]:
         who = self._identity
         yield from self._capture.samples()
-        yield from (Sample(DROPPED, (reason,), float(n)) for reason, n in self._capture.dropped().items())
         yield Sample(RELOAD_OK, (), float(who.config_ok))
         if who.config_ok:
             yield Sample(RELOAD_TIME, (), who.config_read)
         for model in self._models.values():
             yield from model.samples()
-        yield from self._source.samples()
+        yield from self._traffic.samples()
         yield from self._components.samples()
         yield from self._events.samples()
 

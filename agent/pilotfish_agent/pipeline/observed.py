@@ -1,0 +1,103 @@
+"""Observations of captured exchanges to ObservationBatches: one schema, one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pilotfish_core.nouns import Column, Observation, ObservationBatch
+
+_NAN = float("nan")
+
+
+@dataclass(slots=True)
+class _Group:
+    """Observations of one schema."""
+
+    rows: int = 0
+    taken: list[Observation] = field(default_factory=list)
+    latency: list[float] = field(default_factory=list)
+
+
+class Observed:
+    """Collects observations between two steps."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[Any, ...], _Group] = {}
+
+    def add(self, model: str, version: str | None, observation: Observation, duration: float) -> None:
+        """One exchange's; ``duration``, seconds, is the exchange's and stands on the first of its rows."""
+        rows = observation.rows
+        if rows <= 0 or not _whole(observation):
+            return
+        features = tuple((name, isinstance(column, list | tuple)) for name, column in observation.features.items())
+        prediction = None if observation.prediction is None else isinstance(observation.prediction, list | tuple)
+        key = (model, version, features, prediction, observation.n_classes, observation.classes)
+        group = self._groups.setdefault(key, _Group())
+        group.rows += rows
+        group.taken.append(observation)
+        group.latency += [duration] + [_NAN] * (rows - 1)
+
+    def batches(self) -> Iterator[ObservationBatch]:
+        """What was collected; it is empty again."""
+        groups, self._groups = self._groups, {}
+        for (model, version, features, prediction, n_classes, classes), group in groups.items():
+            taken = group.taken
+            yield ObservationBatch(
+                model=model,
+                version=version,
+                source="capture",
+                rows=group.rows,
+                features={
+                    name: _joined([o.features[name] for o in taken], group.rows, texts=texts)
+                    for name, texts in features
+                },
+                prediction=None
+                if prediction is None
+                else _joined([o.prediction for o in taken], group.rows, texts=prediction),
+                probabilities=_joined([o.probabilities for o in taken], group.rows * n_classes, texts=False)
+                if n_classes
+                else None,
+                n_classes=n_classes,
+                classes=classes,
+                latency=group.latency,
+                ids=_ids(taken),
+            )
+
+
+def _whole(observation: Observation) -> bool:
+    """Whether each column has a cell a row: one that has not would move the others' rows."""
+    rows = observation.rows
+    if observation.prediction is not None and len(observation.prediction) != rows:
+        return False
+    if (observation.probabilities is None) != (observation.n_classes == 0):
+        return False
+    if observation.probabilities is not None and np.size(observation.probabilities) != rows * observation.n_classes:
+        return False
+    return all(len(column) == rows for column in observation.features.values())
+
+
+def _joined(columns: Sequence[Column], rows: int, *, texts: bool) -> Column:
+    if texts:
+        return [cell for column in columns for cell in column]
+    if len(columns) == 1:
+        return np.asarray(columns[0], np.float64).reshape(-1)
+    try:
+        flat = b"".join(columns)  # ten times faster than concatenate, where the items are float64, as they are to be
+    except (TypeError, ValueError):
+        flat = b""
+    if len(flat) != 8 * rows:
+        return np.concatenate([np.asarray(column, np.float64).reshape(-1) for column in columns])
+    return np.frombuffer(flat, np.float64)
+
+
+def _ids(taken: Sequence[Observation]) -> list[str | None] | None:
+    if all(o.ids is None for o in taken):
+        return None
+    found: list[str | None] = []
+    for o in taken:
+        found += o.ids if o.ids is not None and len(o.ids) == o.rows else [None] * o.rows
+    return found

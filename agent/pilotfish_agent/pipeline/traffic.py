@@ -1,0 +1,355 @@
+"""The model's traffic, once a step: calls are counted, copies are read, rows go on to the models' drift.
+
+Timings of every exchange are counted at once, as tables. Copies are decoded within a share of the step; what does not
+fit waits within a bound, and beyond it the oldest are counted as timings only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from pilotfish import exchange
+from pilotfish.exchange import Record
+from pilotfish.wire import FrameError
+from pilotfish_agent.capture.supervisor import Supervisor
+from pilotfish_agent.decode._part import Route
+from pilotfish_agent.decode._runner import Decoders
+from pilotfish_agent.intake.exchanges import Captured, Table, Timings, exchange_of, outcome_of
+from pilotfish_agent.intake.listener import DROPPED, OBSERVATIONS
+from pilotfish_agent.pipeline.attribution import Names, Who
+from pilotfish_agent.pipeline.observed import Observed
+from pilotfish_agent.windows import requests
+from pilotfish_agent.windows.generations import GenerationWindow
+from pilotfish_agent.windows.requests import RequestWindow
+from pilotfish_core.metrics import Metric, Sample
+from pilotfish_core.nouns import Exchange, Observation, ObservationBatch
+
+UNREADABLE = Metric(
+    "pilotfish_capture_unreadable_total",
+    "counter",
+    "Exchanges whose content could not be read, or not all of it, by reason; their timings are counted.",
+    ("reason",),
+)
+METRICS = (UNREADABLE,)
+
+DECODE_SECONDS: Final = 0.25
+"""CPU seconds of one step, which comes twice a second, that copies are decoded for: half a core at the very most."""
+BACKLOG_BYTES: Final = 16 << 20
+BACKLOG: Final = "copy_backlog"
+"""Reason of copies that were not decoded because there were too many: two seconds of the largest budget."""
+SDK_SECONDS: Final = 60.0
+"""A model whose SDK said nothing for so long is watched by what is captured."""
+NO_CALL: Final = exchange.AMBIGUOUS | exchange.OPAQUE
+"""Flags of records that are no exchange with certainty, or none at all."""
+UNTIMED: Final = exchange.INCOMPLETE | exchange.UPGRADED
+"""Flags of exchanges whose duration says nothing: it was cut, or is a tunnel's."""
+_READ: Final = NO_CALL | UNTIMED
+_CALLS: Final = ("POST", "PUT")
+
+
+class Source(Protocol):
+    """Where rows and exchanges come from."""
+
+    def drain(self) -> list[ObservationBatch]:
+        """The rows that have arrived since the last call."""
+
+    def exchanges(self, now: float) -> Captured:
+        """The exchanges that have; ``now``: monotonic seconds."""
+
+    def samples(self) -> Iterable[Sample]:
+        """Its own counts."""
+
+
+@dataclass(slots=True)
+class _Calls:
+    """Calls of one kind, of one step."""
+
+    count: int = 0
+    seconds: list[float] = field(default_factory=list)
+    request_bytes: int = 0
+    response_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What calls are counted together."""
+
+    target: str
+    who: Who
+    protocol: str
+    operation: str
+    code: str
+    outcome: str
+
+
+class Traffic:
+    """Everything between the intake and the models. One thread uses it.
+
+    Args:
+        names: whose exchange it is.
+        source: of rows and exchanges.
+        target: value of the label `target` for rows of the SDK.
+        target_of: the same for traffic on a port.
+        capture: who looks after pf-capture.
+        decoders: read the copies.
+        spent: a clock of the CPU that this thread has used, seconds.
+    """
+
+    def __init__(
+        self,
+        names: Names,
+        source: Source,
+        *,
+        target: str,
+        target_of: Callable[[int], str],
+        capture: Supervisor,
+        decoders: Decoders,
+        spent: Callable[[], float] = time.thread_time,
+    ) -> None:
+        self._names = names
+        self._source = source
+        self._target = target
+        self._target_of = target_of
+        self._capture = capture
+        self._decoders = decoders
+        self._spent = spent
+        self._requests: dict[tuple[str, str, str | None], RequestWindow] = {}
+        self._generations: dict[tuple[str, str, str | None], GenerationWindow] = {}
+        self._backlog: deque[bytes] = deque()
+        self._backlog_bytes = 0
+        self._observed = Observed()
+        self._rows = 0
+        self._dropped = {BACKLOG: 0}
+        self._sdk: dict[str, float] = {}
+        self._calls_seen = False
+
+    def step(self, now: float, *, last: bool = False) -> list[ObservationBatch]:
+        """Takes what has come, at ``now`` (monotonic seconds); the rows for the models' drift.
+
+        Args:
+            now: monotonic seconds.
+            last: nothing comes after this step: what it cannot decode is counted as timings.
+        """
+        sent = self._source.drain()
+        captured = self._source.exchanges(now)
+        rest = self._queue(captured.copies)
+        self._decode(now)
+        if last:
+            self._trim(rest, 0)
+        self._time(captured.timings, now)
+        self._time(rest.timings(), now)
+        found = [self._take(batch, now) for batch in sent]  # whether capture tells of the calls is known by now
+        found += self._observed.batches()
+        return found
+
+    # -- rows of the SDK
+
+    @property
+    def captured(self) -> bool:
+        """Whether the capture tells of the model's calls: then the SDK's latencies are not counted as well."""
+        return self._calls_seen and self._capture.view.mode in {"tap", "relay"}
+
+    def _take(self, batch: ObservationBatch, now: float) -> ObservationBatch:
+        who = self._names.sender(batch.model, batch.version, now)
+        self._sdk[who.model] = now
+        if not self.captured and batch.latency is not None:
+            self._window(self._target, who).add(batch)
+        return replace(batch, model=who.model)
+
+    def _sdk_tells(self, who: Who, now: float) -> bool:
+        """Whether the SDK gives this model's rows; of traffic without a name, whether it gives any model's."""
+        times = [self._sdk.get(who.model, -SDK_SECONDS)] if who.named else list(self._sdk.values())
+        return any(now - at < SDK_SECONDS for at in times)
+
+    # -- copies
+
+    def _queue(self, copies: Iterable[bytes]) -> Table:
+        """Takes new copies; the records of those that have to go."""
+        for packed in copies:
+            self._backlog.append(packed)
+            self._backlog_bytes += len(packed)
+        gone = Table()
+        self._trim(gone, BACKLOG_BYTES)
+        return gone
+
+    def _trim(self, gone: Table, limit: int) -> None:
+        while self._backlog_bytes > limit:
+            packed = self._backlog.popleft()
+            self._backlog_bytes -= len(packed)
+            self._dropped[BACKLOG] += 1
+            left = exchange.record_of(packed)
+            if left is not None:
+                gone.add_one(*left)
+
+    def _decode(self, now: float) -> None:
+        if not self._backlog:
+            return
+        calls: dict[_Kind, _Calls] = {}
+        end = self._spent() + DECODE_SECONDS
+        while self._backlog:
+            packed = self._backlog.popleft()
+            self._backlog_bytes -= len(packed)
+            try:
+                record, _, found = exchange_of(packed)
+            except FrameError as error:
+                self._dropped[error.reason] = self._dropped.get(error.reason, 0) + 1
+                continue
+            self._read(record, found, now, calls)
+            if self._spent() > end:
+                break
+        for kind, seen in calls.items():
+            self._count(kind, seen.count, np.array(seen.seconds), seen.request_bytes, seen.response_bytes)
+
+    def _read(self, record: Record, found: Exchange, now: float, calls: dict[_Kind, _Calls]) -> None:
+        """Reads one copy."""
+        if record.flags & NO_CALL:
+            return
+        good = found.outcome == "success" and 200 <= record.status < 300
+        route: Route | None
+        if record.flags & _READ:
+            route = self._decoders.route(found.method, found.target)
+            said = Observation(route.operation if route else requests.OTHER)
+            who = self._names.asked(record.port, route, good=False, now=now)
+        else:
+            route, said = self._decoders.observe(found)
+            if route is not None and good and said.model is not None and not said.failed:
+                who = self._names.answered(record.port, route.protocol, said.model, said.version, now)
+            else:
+                who = self._names.asked(record.port, route, good=good, now=now)
+        self._notice(route, found.method)
+        kind = _Kind(
+            self._target_of(record.port),
+            who,
+            route.protocol if route else requests.HTTP,
+            said.operation,
+            _code(record.status),
+            "server_error" if said.failed else found.outcome,
+        )
+        seen = calls.setdefault(kind, _Calls())
+        seen.count += 1
+        seen.request_bytes += record.request_bytes
+        seen.response_bytes += record.response_bytes
+        if not record.flags & UNTIMED:
+            seen.seconds.append(found.duration)
+        self._observe(kind, said, found.duration, now)
+
+    def _observe(self, kind: _Kind, said: Observation, duration: float, now: float) -> None:
+        """What an answer says beside its timings."""
+        if said.tokens is not None or said.finish_reasons or said.first_content is not None:
+            key = (kind.target, kind.who.model, kind.who.version)
+            if key not in self._generations:
+                self._generations[key] = GenerationWindow(*key)
+            self._generations[key].add(said, duration)
+        self._rows += said.rows
+        if said.rows and not self._sdk_tells(kind.who, now):
+            self._observed.add(kind.who.model, kind.who.version, said, duration)
+
+    # -- timings
+
+    def _time(self, timings: Timings, now: float) -> None:
+        """Counts records, all of one kind together."""
+        records, lines = timings.records, timings.lines
+        sound = (records["flags"] & NO_CALL) == 0
+        records, place = records[sound], timings.line[sound]
+        if not len(records):
+            return
+        routes: dict[Route | None, int] = {}
+        numbers = np.empty(len(lines), np.int64)
+        for i in np.unique(place).tolist():
+            method, _, target = lines[i].decode("latin-1").partition(" ")
+            route = self._decoders.route(method, target.partition("?")[0])
+            self._notice(route, method)
+            numbers[i] = routes.setdefault(route, len(routes))
+        known = list(routes)
+        # One number a kind of record: its route, its port, its status, its flags.
+        shifted = numbers[place] << 48 | records["port"].astype(np.int64) << 32
+        kinds = shifted | records["status"].astype(np.int64) << 16 | records["flags"]
+        found, which = np.unique(kinds, return_inverse=True)
+        order = np.argsort(which, kind="stable")
+        ends = np.cumsum(np.bincount(which, minlength=len(found)))
+        start = 0
+        for number, end in zip(found.tolist(), ends.tolist(), strict=True):
+            self._time_kind(known[number >> 48], records[order[start:end]], now)
+            start = end
+
+    def _time_kind(self, route: Route | None, records: Any, now: float) -> None:
+        """Counts records that differ in their times and sizes only."""
+        _, _, _, _, _, port, status, _, flags = records[0].tolist()
+        outcome = outcome_of(status, flags)
+        good = outcome == "success" and 200 <= status < 300 and not flags & exchange.INCOMPLETE
+        kind = _Kind(
+            self._target_of(port),
+            self._names.asked(port, route, good=good, now=now),
+            route.protocol if route else requests.HTTP,
+            route.operation if route else requests.OTHER,
+            _code(status),
+            outcome,
+        )
+        seconds = np.empty(0) if flags & UNTIMED else records["duration"] / 1e9
+        sent, got = int(records["request_bytes"].sum()), int(records["response_bytes"].sum())
+        self._count(kind, len(records), seconds, sent, got)
+
+    # -- both
+
+    def _notice(self, route: Route | None, method: str) -> None:
+        """Whether this may be a call of the model: health checks alone do not replace what the SDK tells."""
+        if not self._calls_seen and (route is not None or method in _CALLS):
+            self._calls_seen = True
+
+    def _count(self, kind: _Kind, calls: int, seconds: Any, sent: int, got: int) -> None:
+        window = self._window(kind.target, kind.who)
+        window.count(kind.protocol, kind.operation, kind.code, calls)
+        if len(seconds):
+            window.took(kind.operation, kind.outcome, seconds)
+        window.moved(sent, got)
+
+    def _window(self, target: str, who: Who) -> RequestWindow:
+        key = (target, who.model, who.version)
+        if key not in self._requests:
+            self._requests[key] = RequestWindow(*key)
+        return self._requests[key]
+
+    # -- out
+
+    def samples(self) -> Iterator[Sample]:
+        """Calls, tokens, and what was seen, dropped and not read."""
+        for window in self._requests.values():
+            yield from window.samples()
+        for generated in self._generations.values():
+            yield from generated.samples()
+        yield from _added([*self._source.samples(), *self._own()])
+
+    def _own(self) -> Iterator[Sample]:
+        if self._rows:
+            yield Sample(OBSERVATIONS, ("capture",), float(self._rows))
+        for reason, n in (*self._capture.dropped().items(), *((r, n) for r, n in self._dropped.items() if n)):
+            yield Sample(DROPPED, (reason,), float(n))
+        for reason, n in self._decoders.problems.items():
+            yield Sample(UNREADABLE, (reason,), float(n))
+        open_now: dict[str, float] = {}
+        for name, n in self._capture.view.counters.items():
+            group, _, word = name.partition(":")
+            if group == "in_flight" and word.isdigit():
+                target = self._target_of(int(word))
+                open_now[target] = open_now.get(target, 0.0) + n
+        yield from (Sample(requests.IN_FLIGHT, (target,), n) for target, n in open_now.items())
+
+
+def _code(status: int) -> str:
+    return str(status) if 100 <= status < 1_000 else "none"
+
+
+def _added(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """The samples, each series once: parts that count the same thing add up."""
+    found: dict[tuple[Metric, tuple[str | None, ...]], float] = {}
+    for sample in samples:
+        if isinstance(sample.value, float):
+            key = (sample.metric, sample.labels)
+            found[key] = found.get(key, 0.0) + sample.value
+    yield from (Sample(metric, labels, value) for (metric, labels), value in found.items())
