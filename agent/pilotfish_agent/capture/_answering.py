@@ -40,6 +40,8 @@ def read(talk: Conversation, data: Buffer, at: int, stop: int, now: int) -> None
             return
         if not talk.pending:
             _unasked(talk, data, at)
+            if talk.r == SYNC:
+                return
         elif state in (HEAD, PART):
             at = _read_head(talk, data, at, stop, now)
         elif state == DONE:
