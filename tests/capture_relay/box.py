@@ -44,6 +44,7 @@ class RelayBox:
         upstream: the model's port.
         listen: where the relay listens; empty: a free port of 127.0.0.1.
         relay: more of `RelayOrders`.
+        descriptors: the process may have; 0: as we.
         orders: more of `Orders`.
 
     Attributes:
@@ -54,8 +55,15 @@ class RelayBox:
     """
 
     def __init__(
-        self, upstream: int, *, listen: str = "", relay: dict[str, str] | None = None, **orders: object
+        self,
+        upstream: int,
+        *,
+        listen: str = "",
+        relay: dict[str, str] | None = None,
+        descriptors: int = 0,
+        **orders: object,
     ) -> None:
+        self._descriptors = descriptors
         self._folder = tempfile.TemporaryDirectory(prefix="pfrelay")
         address = listen or f"127.0.0.1:{free_port()}"
         self.port = int(address.rpartition(":")[2])
@@ -63,7 +71,7 @@ class RelayBox:
         self.reports = 0
         self.records: list[tuple[bytes, exchange.Record]] = []
         self.copies: list[exchange.Copy] = []
-        self.noise = b""
+        self._noise = pathlib.Path(self._folder.name) / "stderr"
         self._parts: dict[tuple[int, int], bytearray] = {}
         intake = str(pathlib.Path(self._folder.name) / "intake.sock")
         self._intake = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -84,14 +92,17 @@ class RelayBox:
         """Starts a process with the same orders."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-I", str(MAIN), "capture", str(theirs.fileno())]
-        self.process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stderr=subprocess.PIPE)
+        if self._descriptors:
+            command = ["sh", "-c", f'ulimit -n {self._descriptors}; exec "$@"', "sh", *command]
+        with open(self._noise, "ab") as noise:
+            self.process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stderr=noise)
         theirs.close()
         self._control.send(self.orders.to_bytes())
+        threading.Thread(target=self._take_reports, args=(self._control,), daemon=True).start()
 
     def __enter__(self) -> Self:
         self.start()
-        for work in (self._take_reports, self._take_frames):
-            threading.Thread(target=work, daemon=True).start()
+        threading.Thread(target=self._take_frames, daemon=True).start()
         until(lambda: self.report is not None or self.process.poll() is not None, "a heartbeat")
         return self
 
@@ -99,18 +110,30 @@ class RelayBox:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        self._intake.shutdown(socket.SHUT_RDWR)  # wakes its thread
         self._intake.close()
         self._folder.cleanup()
 
     def stop(self) -> int:
         """Ends it as the agent does; the exit code."""
-        self._control.close()
+        if self._control.fileno() >= 0:
+            self._control.shutdown(socket.SHUT_RDWR)  # wakes its thread as well
+            self._control.close()
         try:
-            _, self.noise = self.process.communicate(timeout=PATIENCE)
+            return self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.communicate()
-        return self.process.returncode
+            return self.process.wait()
+
+    def kill(self) -> None:
+        """``kill -9``; `start` brings another one."""
+        self.process.kill()
+        self.process.wait()
+        self._control.close()
+
+    def noise(self) -> str:
+        """What it wrote to stderr."""
+        return self._noise.read_text(encoding="utf-8", errors="replace")
 
     def tell(self, orders: Orders) -> None:
         """New orders."""
@@ -129,8 +152,7 @@ class RelayBox:
         """The request lines with their status, as they were reported."""
         return [f"{line.decode('latin-1')} {record.status}" for line, record in list(self.records)]
 
-    def _take_reports(self) -> None:
-        control = self._control
+    def _take_reports(self, control: socket.socket) -> None:
         while True:
             try:
                 data = control.recv(1 << 16)
@@ -146,6 +168,8 @@ class RelayBox:
             try:
                 data = self._intake.recv(1 << 17)
             except OSError:
+                return
+            if not data:
                 return
             frame = exchange.unpack(data)
             if isinstance(frame, exchange.Timings):

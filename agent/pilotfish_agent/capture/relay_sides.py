@@ -20,6 +20,7 @@ CHUNK: Final = 64 << 10
 """Bytes of one read, and so the most that is held for a slow peer in one direction."""
 BUFFER: Final = mmap.mmap(-1, CHUNK)
 """All sockets read into this one: the loop reads and hands on in one step. A slice of a mmap is `bytes`: one copy."""
+VIEW: Final = memoryview(BUFFER)
 _RESET: Final = struct.pack("ii", 1, 0)
 _now = time.time_ns
 
@@ -187,7 +188,8 @@ class Side(asyncio.BufferedProtocol):
         self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's is none by isinstance
         pair = self._pair
         pair.sockets += 1
-        transport.set_write_buffer_limits(0)  # whatever the kernel does not take at once stops the reader
+        # What the kernel does not take at once stops the reader. Not 0: TLS transports pause at >=, and would for ever.
+        transport.set_write_buffer_limits(high=1, low=0)
         if self is pair.client:
             pair.owner.opened(pair)
         elif pair.over:
@@ -206,9 +208,9 @@ class Side(asyncio.BufferedProtocol):
         elif self.transport is not None and not _held(to):
             self.transport.resume_reading()
 
-    def get_buffer(self, sizehint: int) -> mmap.mmap:  # noqa: ARG002 - asyncio names it
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio names it
         """The shared buffer: `buffer_updated` follows before any other read."""
-        return BUFFER
+        return VIEW
 
     def buffer_updated(self, nbytes: int) -> None:
         """Passes on what came, then shows it to the framer."""
