@@ -182,6 +182,7 @@ class Pipeline:
     def _publish(self, now: float) -> None:
         measured = target_trees.sample(self._targets)
         self._watch_ports()
+        self._count_capture()
         readings = [*measured, *self._own(), *(reading for ask in self._outside for reading in ask())]
         self._store.publish(
             Snapshot(
@@ -224,7 +225,6 @@ class Pipeline:
         models = tuple(m.status() for m in self._models.values())
         worker = next((m.worker_pid for m in self._models.values() if m.worker_pid is not None), None)
         self._components.pids["worker"] = worker
-        self._count_capture()
         budget = self._terms.drift.false_alarms
         total = budget.count * max(len(models), 1)
         return Status(
