@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +13,7 @@ from hypothesis import strategies as st
 from pilotfish_agent.hardware import _cgroups, _processes
 from pilotfish_agent.hardware._cgroups import Mount, in_group, in_unit
 from pilotfish_agent.hardware._locate import Finder, Selector
+from tests.attach.group import enter, service
 
 V2 = b"0::/system.slice/fraud.service\n"
 V1 = (
@@ -98,28 +97,20 @@ def test_every_prefix_of_a_path_holds_it(parts: list[str], cut: int) -> None:
 
 
 @pytest.fixture
-def service() -> Iterator[tuple[str, str]]:
+def group() -> Iterator[tuple[str, str]]:
     """A real control group called NAME.service: (NAME, its folder); skipped where none can be made."""
-    name = f"pilotfish-test-{uuid.uuid4().hex[:8]}"
-    for mount in sorted(_cgroups.mounts(), key=lambda m: bool(m.controllers)):
-        folder = f"{mount.point}/{name}.service"
-        try:
-            os.mkdir(folder)
-        except OSError:
-            continue
-        yield name, folder
-        os.rmdir(folder)
-        return
-    pytest.skip("no control group can be made here: needs root and a writable /sys/fs/cgroup")
+    with service() as made:
+        if made is None:
+            pytest.skip("no control group can be made here: needs root and a writable /sys/fs/cgroup")
+        yield made
 
 
-def test_a_unit_is_found_by_its_real_control_group(service: tuple[str, str]) -> None:
+def test_a_unit_is_found_by_its_real_control_group(group: tuple[str, str]) -> None:
     """`--unit NAME` finds the process that stands in NAME.service, and so does the group's path and folder."""
-    name, folder = service
+    name, folder = group
     model = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
-        with open(f"{folder}/cgroup.procs", "w") as file:
-            file.write(str(model.pid))
+        enter(folder, model.pid)
         key = (model.pid, _processes.start_time(model.pid))
         found = [
             Finder(Selector(unit=name))(),

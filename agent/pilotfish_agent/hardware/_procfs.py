@@ -215,6 +215,14 @@ class ProcessFiles:
         except OSError:
             return True
 
+    def size(self, name: str) -> int:
+        """The size of a file or folder below, which needs no right to look into it.
+
+        Raises:
+            FileNotFoundError: not in this kernel, or the process is gone.
+        """
+        return os.stat(name, dir_fd=self._folder).st_size
+
     def folder(self, name: str) -> int:
         """A descriptor of a folder below, kept whatever the budget says (one a process at most, for `fd`)."""
         fd = self._kept.get(name)

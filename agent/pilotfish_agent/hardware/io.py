@@ -1,4 +1,6 @@
-"""Storage traffic of the process tree, from `/proc/PID/io`; readable by the same user or with CAP_SYS_PTRACE only.
+"""Storage traffic of the process tree, from `/proc/PID/io`.
+
+Readable by the same user, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
 
 The kernel adds a child's traffic to that of the parent that waits for it, in the same number: so all of it counts as
 inherited, and the sum is exact while parents wait for their children and a lower bound where they ignore SIGCHLD.
@@ -21,6 +23,7 @@ IO = Metric(
     ("target", "direction"),
 )
 METRICS = (IO,)
+ENABLE = {"permission": "run as the model's user, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"}
 _NONE: Values = (0.0, 0.0)
 
 

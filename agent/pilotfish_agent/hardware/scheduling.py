@@ -31,6 +31,7 @@ SWITCHES = Metric(
     ("target", "kind"),
 )
 METRICS = (DELAY, SWITCHES)
+ENABLE = {"not_supported": "CAP_NET_ADMIN: threads are too many to be read one by one"}
 _THREADS = 256
 """Threads read one by one in the fallback: 20 us each, so 5 ms a sample at most; beyond, the signal is absent."""
 _NONE: Values = (0.0, 0.0, 0.0)
