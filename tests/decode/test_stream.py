@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotfish_agent.decode import _stream
-from pilotfish_agent.decode._part import Unreadable
 from pilotfish_core.nouns import Exchange
 
 
@@ -18,7 +16,7 @@ def exchange(marks: tuple[tuple[int, float], ...]) -> Exchange:
 def test_events() -> None:
     """As the standard says: comments and other fields are no data, lines of one event are joined."""
     data = b": hi\n\nid: 1\nevent: e\ndata: a\ndata:b\n\nretry: 1\n\ndata:  c\r\n\r\ndata: [DONE]"
-    assert [(kind, event) for _, kind, event in _stream.events(data)] == [
+    assert [(kind, event) for _, kind, event in _stream.Events(data)] == [
         (b"e", b"a\nb"),
         (b"", b" c"),
         (b"", b"[DONE]"),
@@ -27,7 +25,7 @@ def test_events() -> None:
 
 def test_old_llama_errors() -> None:
     """`error: {...}`, which is no field of the standard, is an error."""
-    assert [(k, e) for _, k, e in _stream.events(b'data: 1\n\nerror: {"code":500}\n\n')] == [
+    assert [(k, e) for _, k, e in _stream.Events(b'data: 1\n\nerror: {"code":500}\n\n')] == [
         (b"", b"1"),
         (b"error", b'{"code":500}'),
     ]
@@ -37,7 +35,7 @@ def test_old_llama_errors() -> None:
 def test_offsets(texts: list[str]) -> None:
     """An event's offset is that of its last byte: it is in the part that the event came whole with."""
     parts = [f"data: {text}\n\n".encode() for text in texts]
-    found = list(_stream.events(b"".join(parts)))
+    found = list(_stream.Events(b"".join(parts)))
     assert [event.decode() for _, _, event in found] == texts
     at = 0
     for part, (offset, _, _) in zip(parts, found, strict=True):
@@ -48,20 +46,32 @@ def test_offsets(texts: list[str]) -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes(data: bytes) -> None:
     """Whatever the bytes: events and lines within them."""
-    for offset, _, event in _stream.events(data):
+    for offset, _, event in _stream.Events(data):
         assert 0 <= offset < len(data)
         assert len(event) <= len(data)
-    for offset, line in _stream.lines(data):
+    for offset, _, line in _stream.Events(data, lines=True):
         assert 0 <= offset < len(data)
         assert line in data
 
 
-def test_too_many_events() -> None:
-    """More events than a generation has are not read."""
-    with pytest.raises(Unreadable, match="json_wide"):
-        list(_stream.events(b"data: 1\n\n" * (_stream.MAX_EVENTS + 1)))
-    with pytest.raises(Unreadable, match="json_wide"):
-        list(_stream.lines(b"1\n" * (_stream.MAX_EVENTS + 1)))
+def test_a_long_stream() -> None:
+    """Of more than is read, the beginning and the end are: the first events, and the last one with the tokens."""
+    head = b"data: 1\n\n"
+    for data, count in (
+        (head * 20_000, _stream.MAX_EVENTS),
+        (head + b": keep-alive\n\n" * 40_000, 1),
+        (head + b"data: " + b"x" * 3_000_000 + b"\n\n", 1),
+        (head * 10 + b"\n" * 40_000, 10),
+    ):
+        events = _stream.Events(data + head * 3_000 + b"data: last\n\n")
+        found = [event for _, _, event in events]
+        assert events.partial
+        assert found[:count] == [b"1"] * count
+        assert found[-1] == b"last"
+        assert len(found) <= count + _stream.TAIL // len(head)
+    lines = _stream.Events(b"1\n" * 20_000 + b"last\n", lines=True)
+    assert [line for _, _, line in lines][-1] == b"last"
+    assert lines.partial
 
 
 def test_times() -> None:

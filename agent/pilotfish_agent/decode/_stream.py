@@ -11,9 +11,15 @@ from pilotfish_agent.decode._part import Unreadable
 from pilotfish_core.nouns import Exchange
 
 MAX_STREAM: Final = 8 << 20
-"""Bytes of a stream without content coding: event by event it takes no memory, and a long generation has MiB."""
-MAX_EVENTS: Final = 40_000
+"""Bytes of a stream without content coding, which is read where it lies."""
+MAX_HEAD: Final = 2 << 20
+MAX_EVENTS: Final = 12_000
+MAX_LINES: Final = 30_000
+"""How much of a stream's beginning is read: an event costs some 5 us. Of a longer one its end is, too: it has `usage`."""
+TAIL: Final = 16 << 10
+MAX_EVENT: Final = 1 << 20
 _NO_CODING: Final = ("", "identity")
+_CR: Final = 13
 
 
 def body(exchange: Exchange) -> tuple[bytes, bool]:
@@ -30,57 +36,76 @@ def body(exchange: Exchange) -> tuple[bytes, bool]:
     return exchange.response_body, True
 
 
-def events(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """(offset of its last byte, type, data) of each server-sent event (WHATWG HTML, section 9.2).
+class Events:
+    """(offset of its last byte, type, data) of each server-sent event (WHATWG HTML, section 9.2) or line of JSON.
 
     Events without data are left out. A line ``error: ...``, which old llama.cpp sends, is an event of type ``error``.
 
-    Raises:
-        Unreadable: json_wide: more events than a generation has.
+    Args:
+        data: the stream.
+        lines: it is lines of JSON, each an event.
+
+    Attributes:
+        partial: the stream was too long: only its beginning and its end were read.
     """
-    held: list[bytes] = []
-    kind, count, at, end = b"", 0, 0, len(data)
-    while at < end:
-        stop = data.find(b"\n", at)
-        stop = end if stop < 0 else stop
-        line = data[at:stop]
-        if line.endswith(b"\r"):
-            line = line[:-1]
-        at = stop + 1
-        if line:
-            name, _, value = line.partition(b":")
-            if name == b"data":
-                held.append(value[1:] if value.startswith(b" ") else value)
-            elif name == b"event":
-                kind = value.strip()
-            elif name == b"error":
-                held, kind = [value.strip()], b"error"
-        if held and (not line or at >= end):  # the last one, too, when its empty line was lost
-            count += 1
-            if count > MAX_EVENTS:
-                raise Unreadable("json_wide")
-            yield min(stop, end - 1), kind, b"\n".join(held) if len(held) > 1 else held[0]
-        if not line:
-            held, kind = [], b""
 
+    def __init__(self, data: bytes, *, lines: bool = False) -> None:
+        self._data = data
+        self._read = self._lines if lines else self._events
+        self._between = b"\n" if lines else b"\n\n"
+        self._at = 0
+        self.partial = False
 
-def lines(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(offset of its last byte, line) of each line of NDJSON that is not empty.
+    def __iter__(self) -> Iterator[tuple[int, bytes, bytes]]:
+        size = len(self._data)
+        yield from self._read(0, min(size, MAX_HEAD))
+        if self._at < size:
+            self.partial = True
+            start = self._data.find(self._between, max(self._at, size - TAIL))
+            if start >= 0:
+                yield from self._read(start + len(self._between), size)
 
-    Raises:
-        Unreadable: json_wide: more lines than a generation has.
-    """
-    at, end, count = 0, len(data), 0
-    while at < end:
-        stop = data.find(b"\n", at)
-        stop = end if stop < 0 else stop
-        line = data[at:stop].strip()
-        at = stop + 1
-        if line:
-            count += 1
-            if count > MAX_EVENTS:
-                raise Unreadable("json_wide")
-            yield min(stop, end - 1), line
+    def _events(self, at: int, end: int) -> Iterator[tuple[int, bytes, bytes]]:
+        data, size = self._data, len(self._data)
+        held: list[bytes] = []
+        kind, count = b"", 0
+        for _ in range(MAX_LINES):
+            if at >= end or count >= MAX_EVENTS:
+                break
+            stop = data.find(b"\n", at, end)
+            last = stop < 0
+            if last and end < size:
+                break  # the rest of this line is beyond the head
+            stop = end if last else stop
+            until = stop - 1 if stop > at and data[stop - 1] == _CR else stop
+            if data.startswith(b"data:", at):
+                start = at + 6 if data.startswith(b" ", at + 5) else at + 5
+                held.append(data[start:until] if until - start <= MAX_EVENT else b"")
+            elif data.startswith(b"event:", at):
+                kind = data[at + 6 : min(until, at + 100)].strip()
+            elif data.startswith(b"error:", at):
+                held, kind = [data[at + 6 : min(until, at + 1_000)]], b"error"
+            empty = until == at
+            at = self._at = stop + 1
+            if held and (empty or at >= size):  # the last one, too, when its empty line was lost
+                count += 1
+                yield min(stop, size - 1), kind, b"\n".join(held) if len(held) > 1 else held[0]
+            if empty:
+                held, kind = [], b""
+
+    def _lines(self, at: int, end: int) -> Iterator[tuple[int, bytes, bytes]]:
+        data, size = self._data, len(self._data)
+        for _ in range(MAX_EVENTS):
+            if at >= end:
+                break
+            stop = data.find(b"\n", at, end)
+            if stop < 0 and end < size:
+                break
+            stop = end if stop < 0 else stop
+            line = data[at:stop].strip() if stop - at <= MAX_EVENT else b""
+            at = self._at = stop + 1
+            if line:
+                yield min(stop, size - 1), b"", line
 
 
 class Times:

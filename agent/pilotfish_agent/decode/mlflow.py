@@ -16,8 +16,8 @@ from pilotfish_agent.decode.tensorflow_serving import transposed
 from pilotfish_core.nouns import Exchange, Observation
 
 NAME: Final = "mlflow"
-MAX_CELLS: Final = 50_000
-"""Cells of a CSV body that are read: each is an object of some 60 bytes."""
+MAX_CELLS: Final = 20_000
+"""Cells of a CSV body that are read, a line counts as two: each is an object of some 100 bytes until in its column."""
 MISSING: Final = frozenset({"", "NA", "NaN", "nan", "null", "None", "N/A"})
 _ROUTE = Route(NAME, "predict")
 
@@ -44,8 +44,8 @@ def _kind(headers: Any) -> str:
 def _features(exchange: Exchange) -> _table.Features:
     if _kind(exchange.request_headers) == "text/csv":
         headers = exchange.request_headers
-        text = _json.body(exchange.request_body, headers.get("content-encoding", ""), cut=exchange.request_cut)
-        return _csv(text)
+        body = _json.body(exchange.request_body, headers.get("content-encoding", ""), cut=exchange.request_cut)
+        return _csv(body)
     body = _json.request(exchange)
     if not isinstance(body, dict):
         raise Unreadable("shape")
@@ -75,12 +75,7 @@ def _split(split: dict[str, Any]) -> _table.Features:
 
 
 def _csv(data: bytes) -> _table.Features:
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        raise Unreadable("content_type") from None
-    if text.count(",") + text.count("\n") > MAX_CELLS:
-        raise Unreadable("json_wide")
+    text = _text(data)
     try:
         header, *rows = [row for row in csv.reader(io.StringIO(text)) if row]
     except (csv.Error, ValueError):
@@ -89,6 +84,15 @@ def _csv(data: bytes) -> _table.Features:
         raise Unreadable("shape")
     cells = {name[: _columns.MAX_NAME]: [_cell(v) for v in column] for name, *column in zip(header, *rows, strict=True)}
     return _columns.columns({name: _one_kind(column) for name, column in cells.items()}), len(rows)
+
+
+def _text(data: bytes) -> str:
+    if data.count(b",") + 2 * (data.count(b"\n") + data.count(b"\r")) > MAX_CELLS:
+        raise Unreadable("json_wide")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise Unreadable("content_type") from None
 
 
 def _cell(text: str) -> Any:
@@ -111,9 +115,8 @@ def _one_kind(column: list[Any]) -> list[Any]:
 def _predictions(exchange: Exchange) -> _columns.Predictions:
     if _kind(exchange.response_headers) == "text/csv":
         headers = exchange.response_headers
-        text = _json.body(exchange.response_body, headers.get("content-encoding", ""), cut=exchange.response_cut)
-        lines = text.decode("utf-8", "replace").split("\n")
-        rows = [[_cell(v) for v in line.split(",")] for line in lines[: _columns.MAX_ROWS] if line.strip()]
+        body = _json.body(exchange.response_body, headers.get("content-encoding", ""), cut=exchange.response_cut)
+        rows = [[_cell(v) for v in line.split(",")] for line in _text(body).split("\n") if line.strip()]
         return _columns.predictions(rows)
     body = _json.answer(exchange)
     found = body.get("predictions") if isinstance(body, dict) else body

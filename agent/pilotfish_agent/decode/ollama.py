@@ -29,7 +29,8 @@ def decode(exchange: Exchange, route: Route) -> Observation:
     times = _stream.Times(exchange, aligned=aligned)
     choice, chunks, failed, problem = Choice(), 0, False, None
     last: dict[str, Any] = {}
-    for offset, line in _stream.lines(data):
+    lines = _stream.Events(data, lines=True)
+    for offset, _, line in lines:
         try:
             body = _json.parse(line)
         except Unreadable as error:
@@ -53,8 +54,8 @@ def decode(exchange: Exchange, route: Route) -> Observation:
             times.content(offset)
     if not last and problem is None:
         problem = "shape"
-    if exchange.response_cut:
-        problem = "body_cut"
+    if exchange.response_cut or lines.partial:
+        problem = "body_cut" if exchange.response_cut else "body_large"
     problem = "stream_error" if failed else problem
     whole = problem is None and exchange.outcome == "success"
     vectors = last.get("embeddings")
@@ -75,7 +76,7 @@ def decode(exchange: Exchange, route: Route) -> Observation:
         rows=len(rows),
         features=_generation.columns([{**asked, **row} for row in rows]),
         ids=_table.row_ids(_table.header_id(exchange), len(rows)),
-        tokens=_tokens(last, chunks if streamed and not exchange.response_cut else None),
+        tokens=_tokens(last, chunks if streamed and not (exchange.response_cut or lines.partial) else None),
         finish_reasons=_generation.reasons([choice]),
         first_content=times.first if streamed else None,
         chunk_gaps=times.gaps if streamed else (),

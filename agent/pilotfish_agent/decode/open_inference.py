@@ -132,7 +132,8 @@ def _generated(exchange: Exchange, route: Route) -> Observation:
     if "text/event-stream" in exchange.response_headers.get("content-type", "").lower():
         data, aligned = _stream.body(exchange)
         times = _stream.Times(exchange, aligned=aligned)
-        for offset, _, event in _stream.events(data):
+        events = _stream.Events(data)
+        for offset, _, event in events:
             try:
                 said = _object(_json.parse(event))
             except Unreadable as error:
@@ -146,7 +147,7 @@ def _generated(exchange: Exchange, route: Route) -> Observation:
             choice.add(text)
             if text:
                 times.content(offset)
-        problem = problem or ("body_cut" if exchange.response_cut else None)
+        problem = "body_large" if events.partial else problem or ("body_cut" if exchange.response_cut else None)
     else:
         body = _object(_json.answer(exchange))
         failed = body.get("error") is not None  # what it names is no model that answered

@@ -57,25 +57,28 @@ class _Answer:
         self.tokens: Tokens | None = None
         self.chunks = 0
         self.failed = False
+        self.partial = False
 
     def read_stream(self, data: bytes, times: _stream.Times, *, left: bool) -> str | None:
         """All events; the reason when some could not be read: not the half one after which the client left."""
-        problem = None
-        for offset, kind, event in _stream.events(data):
+        problem: str | None = None
+        events = _stream.Events(data)
+        for offset, kind, event in events:
             if event == b"[DONE]":
                 continue
             if kind == b"error":
                 self.failed = True
                 continue
             try:
-                body = _json.parse(event)
+                content = self.read(_json.parse(event))
             except Unreadable as error:
                 problem = problem or (None if left else error.reason)
                 continue
-            if self.read(body):
+            if content:
                 self.chunks += 1
                 times.content(offset)
-        return "stream_error" if self.failed else problem
+        self.partial = events.partial
+        return "body_large" if events.partial else problem
 
     def read(self, body: Any) -> bool:
         """One event, or the whole answer; whether it brought content.
@@ -170,7 +173,7 @@ class _Answer:
         if not choices and not self.failed and problem is None:
             problem = "shape"
         tokens = self.tokens
-        if tokens is None and times is not None and self.chunks and not exchange.response_cut:
+        if tokens is None and times is not None and self.chunks and not (exchange.response_cut or self.partial):
             tokens = Tokens(output=self.chunks, estimated=True)
         try:
             prompts = _prompts(_json.request(exchange), len(choices))
@@ -190,7 +193,7 @@ class _Answer:
             first_content=times.first if times is not None else None,
             chunk_gaps=times.gaps if times is not None else (),
             failed=self.failed,
-            problem="stream_error" if self.failed else problem,
+            problem="stream_error" if self.failed and times is not None else problem,
         )
 
 
