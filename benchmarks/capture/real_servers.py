@@ -41,13 +41,14 @@ class Case:
         start: starts it.
         command: the client's command for (address, count, rate).
         expected: from its log to counts under the names of our metrics.
-        reference: a reference with the prediction's classes, None without.
+        reference: rows with the prediction's classes or values, None without; model: whose they are.
     """
 
     start: starters.Starter
     command: Callable[[str, int, float], list[str]]
     expected: Callable[[Log], Counts]
-    reference: Callable[[pathlib.Path], pathlib.Path] | None = None
+    reference: Callable[[], list[dict[str, object]]] | None = None
+    model: str = "named"
 
 
 def posting(kind: str) -> Callable[[str, int, float], list[str]]:
@@ -79,8 +80,8 @@ def predicted(kind: str, operation: str) -> Callable[[Log], Counts]:
                 found["request", kind, operation, rest] += int(n)
             elif word == "class":
                 found["class", rest] += int(n)
-            elif key == "value count":
-                found["values",] += int(n)
+            elif word == "value":
+                found["values", rest] += round(n)
             elif word == "model":
                 name, _, version = rest.partition(" ")
                 found["model", name, version] += int(n)
@@ -122,10 +123,10 @@ def seen(text: str) -> Counts:
                 found["request", labels["protocol"], labels["operation"], labels["code"]] += n
                 if labels["code"] == "200":
                     found["model", labels["model"], labels.get("model_version", "")] += n
-            elif name == "predictions_total":
+            elif name == "predictions_total" and "class" in labels:
                 found["class", labels["class"]] += n
-            elif name == "prediction_value_count":
-                found["values",] += n
+            elif name in {"prediction_value_count", "prediction_value_sum"}:
+                found["values", name.rpartition("_")[2]] += round(sample.value)
             elif name == "generations_total":
                 found["finish", labels["finish_reason"]] += n
             elif name in {"input_tokens_total", "output_tokens_total"} and labels.get("estimated") != "true":
@@ -150,27 +151,33 @@ def _told(key: tuple[str, ...], expected: Counts) -> bool:
 # -- one run
 
 
-def classes(folder: pathlib.Path) -> pathlib.Path:
+def classes() -> list[dict[str, object]]:
     """A reference that lists the application's classes."""
-    rows = [{"features": {"age": a / 10}, "prediction": classify({"age": a / 10})} for a in range(0, 900, 1)]
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="ascii")
-    return path
+    return [{"features": {"age": a / 10}, "prediction": classify({"age": a / 10})} for a in range(900)]
+
+
+def values() -> list[dict[str, object]]:
+    """A reference of the values that the squaring models give."""
+    return [{"prediction": (a / 10) ** 2} for a in range(900)]
 
 
 @contextmanager
 def watched(case: Case, served: Served, mode: str) -> Iterator[tuple[Live, str]]:
     """An agent beside a server, seeing its traffic; (the agent, where clients go)."""
-    with tempfile.TemporaryDirectory(prefix="pf", dir="/tmp") as name:
-        folder = pathlib.Path(name)
+    with tempfile.TemporaryDirectory(prefix="pf", dir="/tmp") as place:
+        folder = pathlib.Path(place)
         port = served.port if mode == "tap" else starters.free_port()
         config = folder / "c.yaml"
         config.write_text(
-            f"capture: {{bodies: all, budget: 64MiB, ports: [{served.port}], relay_upstream: '127.0.0.1:{served.port}'}}\n"
+            f"capture: {{bodies: all, budget: 64MiB, ports: [{served.port}], "
+            f"relay_upstream: '127.0.0.1:{served.port}'}}\n"
         )
-        options = ["--pid", str(served.pid), "--capture", mode, "--config", str(config), "--model", "named"]
+        options = ["--pid", str(served.pid), "--capture", mode, "--config", str(config), "--model", case.model]
         options += ["--relay-listen", f"127.0.0.1:{port}"] if mode == "relay" else []
-        options += ["--reference", str(case.reference(folder))] if case.reference is not None else []
+        if case.reference is not None:
+            rows = folder / "rows.jsonl"
+            rows.write_text("".join(json.dumps(row) + "\n" for row in case.reference()), encoding="ascii")
+            options += ["--reference", str(rows)]
         live = Live(folder)
         live.attach(*options)
         try:
@@ -224,7 +231,7 @@ def measure(case: Case, count: int = COUNT) -> Result:
 def _words(requests: int, expected: Counts, failed: int, wrong: Sequence[str]) -> str:
     kinds = Counter[str]()
     for key, n in expected.items():
-        kinds[key[0]] += n
+        kinds[key[0]] += 0 if key[-1] == "sum" else n
     told = [f"{kinds[k]} {w}" for k, w in _KINDS.items() if kinds[k]]
     lost = f", client failures {failed}" if failed else ""
     return f"{requests} requests, {', '.join(told)}, {len(wrong)} counts differ{lost}" + (
@@ -232,13 +239,14 @@ def _words(requests: int, expected: Counts, failed: int, wrong: Sequence[str]) -
     )
 
 
-_KINDS = {"class": "predictions", "values": "predictions", "tokens": "tokens", "finish": "generations"}
+_KINDS = {"class": "predictions", "values": "values with their sum", "tokens": "tokens", "finish": "generations"}
 
 LLAMA = Case(starters.llama, talking, generated)
-UVICORN = Case(starters.uvicorn, posting("tensorflow_serving"), predicted("tensorflow_serving", "predict"), classes)
-MLSERVER = Case(starters.mlserver, posting("open_inference"), predicted("open_inference", "infer"))
-MLFLOW = Case(starters.mlflow, posting("mlflow"), predicted("mlflow", "predict"))
-NGINX = Case(starters.nginx, posting("tensorflow_serving"), predicted("tensorflow_serving", "predict"), classes)
+AGES = predicted("tensorflow_serving", "predict")
+UVICORN = Case(starters.uvicorn, posting("tensorflow_serving"), AGES, classes, "ages")
+NGINX = Case(starters.nginx, posting("tensorflow_serving"), AGES, classes, "ages")
+MLSERVER = Case(starters.mlserver, posting("open_inference"), predicted("open_inference", "infer"), values, "square")
+MLFLOW = Case(starters.mlflow, posting("mlflow"), predicted("mlflow", "predict"), values)
 
 
 @bar("servers: llama.cpp by the openai client, streamed and not, 1,500 calls", EXACT)

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from typing import Any
 
+import httpx2
 import openai
 
 WORKERS = 4
@@ -59,7 +60,10 @@ async def main() -> None:
     log: Counter[str] = Counter()
     turns = iter(range(count))
     start = time.perf_counter()
-    async with openai.AsyncOpenAI(base_url=f"http://{address}/v1", api_key="none", max_retries=0) as client:
+    # The library's connections expire after 5 s without use, and so do llama.cpp's: a race that ends calls.
+    http = openai.DefaultAsyncHttpxClient(limits=httpx2.Limits(keepalive_expiry=2.0))
+    made = openai.AsyncOpenAI(base_url=f"http://{address}/v1", api_key="none", max_retries=0, http_client=http)
+    async with made as client:
 
         async def work() -> None:
             for turn in turns:
