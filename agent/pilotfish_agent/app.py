@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from pilotfish_agent import config, logs, memory
 from pilotfish_agent.capture import rights
@@ -168,7 +169,11 @@ class Agent:
         self._components = Components(None if around.heart.alone else os.getppid(), handover.restarts)
         self._intake = Intake(handover.intake, group=handover.options.get("intake-group"), events=events)
         self._capture = Supervisor(
-            settings.section("capture"), handover.intake, events=events, port=settings.section("target").port
+            settings.section("capture"),
+            handover.intake,
+            events=events,
+            port=settings.section("target").port,
+            scraped=frozenset(port for one in settings.section("scrape") if (port := urlsplit(one.url).port)),
         )
         who = around.targets[0].name  # the model's server is asked, so what it says speaks of the target
         self._scraper = Scraper(settings.section("scrape"), who, clock=around.clock, events=events)
@@ -195,6 +200,7 @@ class Agent:
             config_ok=around.config_ok,
             config_read=around.clock.wall(),
             notices=tuple(around.notices),
+            by_target=len(targets) > 1 and model.name is None,
         )
         terms = Terms(
             target=targets[0].name,

@@ -93,6 +93,33 @@ def test_one_that_crashes_is_tried_again_with_longer_and_longer_waits(tmp_path: 
         assert supervisor.view.mode == "sdk"
 
 
+def test_auto_gives_up_where_nothing_can_be_read(tmp_path: pathlib.Path) -> None:
+    """TLS on all connections: no tap, with words; other ports are tried again. A tap that was asked for stays."""
+    with Model() as model, running(Watched(tmp_path, AUTO, "sealed", model=model.process.pid)) as supervisor:
+        model.open()
+        until(lambda: supervisor.view.reason == "not_supported", "an end of the tap")
+        assert supervisor.view.mode == "sdk"
+        assert supervisor.view.pid is None
+        assert "TLS" in supervisor.notices()[0]
+        assert supervisor.view.counters["exchanges:opaque"] >= 20
+        model.open()
+        supervisor.captured()
+    with running(Watched(tmp_path, Config(mode="tap", ports=(7,)), "sealed")) as supervisor:
+        until(lambda: supervisor.view.counters.get("exchanges:opaque", 0) > 25, "opaque connections")
+        assert supervisor.view.mode == "tap"
+
+
+def test_a_scrape_targets_port_is_not_the_models_unless_it_is_the_only_one(tmp_path: pathlib.Path) -> None:
+    """Metrics on a port of their own are not traffic; a server that gives both on one port is watched."""
+    with Model() as model:
+        pages = model.open()
+        with running(Watched(tmp_path, AUTO, model=model.process.pid, scraped=frozenset({pages}))) as supervisor:
+            supervisor.captured()
+            assert supervisor.view.ports == (pages,)
+            serving = model.open()
+            until(lambda: supervisor.view.ports == (serving,), "the serving port alone")
+
+
 def test_off_is_off(tmp_path: pathlib.Path) -> None:
     """No thread, no process, one mode at 1, and the missing signal says disabled."""
     supervisor = Watched(tmp_path, Config(mode="off", ports=(7,)))

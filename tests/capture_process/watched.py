@@ -92,7 +92,14 @@ class Watched(Supervisor):
     """A supervisor of the stand-in, told to watch a process."""
 
     def __init__(
-        self, folder: pathlib.Path, config: Config, behaviour: str = "work", *, hang: float = 2.0, model: int = 0
+        self,
+        folder: pathlib.Path,
+        config: Config,
+        behaviour: str = "work",
+        *,
+        hang: float = 2.0,
+        model: int = 0,
+        scraped: frozenset[int] = frozenset(),
     ) -> None:
         self.events = Events(SystemClock())
         super().__init__(
@@ -101,6 +108,7 @@ class Watched(Supervisor):
             events=self.events,
             command=command(folder, behaviour),
             hang=hang,
+            scraped=scraped,
             able=lambda: None,
         )
         self.folder = folder

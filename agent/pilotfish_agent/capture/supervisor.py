@@ -54,6 +54,11 @@ END_SECONDS: Final = 0.25
 LOOK_SECONDS: Final = 1.0
 """Between two looks at the ports; every `BEAT_SECONDS` while there are none."""
 ELSEWHERE: Final = "the model is in another network namespace; run Pilotfish in that one, as a pod's sidecar does"
+SEALED: Final = (
+    "the traffic is TLS or no HTTP/1.1, which a tap cannot read; --capture tap counts its connections all the same"
+)
+OPAQUE_ENOUGH: Final = 20
+"""Connections that could not be read, and none that could: then `auto` gives the tap up until the ports change."""
 AGAIN_SECONDS: Final = 60.0
 """Until the next attempt where the capture process said that it cannot work here."""
 
@@ -91,7 +96,7 @@ class Supervisor:
         intake: path of the agent's socket.
         events: where things are told.
         port: of `target.port`, watched where the tree's own ports cannot be read.
-        ignore: ports besides ``config.ignore_ports`` that are not watched: scrape targets, our own.
+        scraped: ports of scrape targets: not watched, unless the tree listens on no other.
         command: as `Child` takes it, for tests.
         hang: seconds of silence after which it is ended.
         able: says why there can be no tap.
@@ -107,7 +112,7 @@ class Supervisor:
         *,
         events: Events,
         port: int | None = None,
-        ignore: tuple[int, ...] = (),
+        scraped: frozenset[int] = frozenset(),
         command: list[str] | None = None,
         hang: float = HANG_SECONDS,
         able: Callable[[], tuple[Reason, str] | None] = rights.tap_problem,
@@ -118,7 +123,8 @@ class Supervisor:
         self._command = command
         self._hang = hang
         self._orders = _orders(config, intake)
-        self._ignore = (*config.ignore_ports, *ignore)
+        self._scraped = scraped
+        self._sealed: tuple[int, ...] | None = None
         self._finders: dict[str, PortFinder] = {}
         self._trees: tuple[tuple[str, tuple[int, ...]], ...] = ()
         self._child: Child | None = None
@@ -232,19 +238,24 @@ class Supervisor:
             self._look(now)
         if self._child is not None:
             self._mind(self._child, now)
-        elif (self._orders.ports or self._orders.relay.upstream) and now >= self._next_start:
+        elif now >= self._next_start and self._orders.ports != self._sealed and self._anything():
             self._begin(now)
+
+    def _anything(self) -> bool:
+        """Whether there is something to watch; a relay with an address for its model needs no port."""
+        return bool(self._orders.ports or self._orders.relay.upstream)
 
     def _look(self, now: float) -> None:
         """Which ports are to be watched; new ones are told."""
         trees = [(name, pids) for name, pids in self._trees if pids]
         apart = self._asked == "tap" and any(other_network(pids[0]) for _, pids in trees)
-        if apart != (self.view.words == ELSEWHERE):
-            self._show(reason="not_supported" if apart else None, words=ELSEWHERE if apart else "")
-            if apart:
-                self._events.emit(UNAVAILABLE, reason="not_supported", words=ELSEWHERE)
+        if apart and self.view.words != ELSEWHERE:
+            self._refuse(ELSEWHERE)
+        elif not apart and self.view.words == ELSEWHERE:
+            self._show(reason=None, words="")
         found = {} if apart else {name: self._find(name, pids) for name, pids in trees}
-        ports = self._config.ports or tuple(sorted({p for one in found.values() for p in one.ports})[:MAX_PORTS])
+        open_ports = {p for one in found.values() for p in one.ports}
+        ports = self._config.ports or tuple(sorted(open_ports - self._scraped or open_ports)[:MAX_PORTS])
         if not ports and self._port is not None and (not trees or any(one.denied for one in found.values())):
             ports = (self._port,)
         whole = all(one.whole for one in found.values())
@@ -255,8 +266,14 @@ class Supervisor:
         elif trees or self._config.ports:
             self._set_ports(ports, now)
 
+    def _refuse(self, words: str) -> None:
+        """Ends the capture process: here it sees nothing."""
+        self._end(END_SECONDS)
+        self._show(reason="not_supported", words=words)
+        self._events.emit(UNAVAILABLE, reason="not_supported", words=words)
+
     def _find(self, name: str, pids: tuple[int, ...]) -> Found:
-        return self._finders.setdefault(name, PortFinder(self._ignore)).look(pids)
+        return self._finders.setdefault(name, PortFinder(self._config.ignore_ports)).look(pids)
 
     def _set_ports(self, ports: tuple[int, ...], now: float) -> None:
         if ports == self._orders.ports or (not ports and self._asked == "relay" and self._orders.ports):
@@ -297,9 +314,11 @@ class Supervisor:
         if self.view.mode != report.mode and report.mode in {"tap", "relay"}:
             self._events.emit(STARTED, mode=report.mode, pid=child.pid, ports=list(self._orders.ports))
         if report.mode in {"tap", "relay"}:
-            self._show(
-                mode=report.mode, reason=None, words=report.problem or "", counters=_sum(self._base, report.counters)
-            )
+            words = report.problem or ""
+            self._show(mode=report.mode, reason=None, words=words, counters=_sum(self._base, report.counters))
+        if self._config.mode == "auto" and sealed(report.counters):
+            self._sealed = self._orders.ports
+            self._refuse(SEALED)
 
     def _bury(self, child: Child, now: float) -> None:
         code = child.reap(now)
@@ -333,6 +352,13 @@ class Supervisor:
 
     def _show(self, **changes: Any) -> None:
         self.view = replace(self.view, **changes)
+
+
+def sealed(counters: Mapping[str, int]) -> bool:
+    """Whether nothing but connections was seen that nobody can read: TLS, or another protocol."""
+    seen = dict(_group(counters, "exchanges"))
+    opaque = seen.pop("opaque", 0)
+    return opaque >= OPAQUE_ENOUGH and not any(seen.values())
 
 
 def _group(counters: Mapping[str, int], group: str) -> Iterator[tuple[str, int]]:
