@@ -5,6 +5,7 @@ A client may ask for any name; only what its server answered with success is a m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,10 +40,12 @@ class Names:
     Args:
         default: name of the model where the traffic names none.
         version: of the configuration, where the traffic names none.
+        default_of: the same as ``default`` for captured traffic on a port, where several targets are watched.
     """
 
-    def __init__(self, default: str, version: str | None) -> None:
+    def __init__(self, default: str, version: str | None, default_of: Callable[[int], str] | None = None) -> None:
         self._default = default
+        self._default_of = default_of or (lambda _: default)
         self._version = version
         self._models: dict[str, dict[str, float]] = {}  # versions, and when they were named last
         self._places: dict[tuple[int, str], set[str]] = {}
@@ -61,7 +64,7 @@ class Names:
     def asked(self, port: int, route: Route | None, *, good: bool, now: float) -> Who:
         """Of an exchange of which only the request line is known; ``good``: it was answered with success."""
         if route is None:
-            return Who(self._default, self._version, named=False)
+            return Who(self._default_of(port), self._version, named=False)
         here = self._places.get((port, route.protocol), set())
         if route.model is not None:
             if good:
@@ -72,12 +75,12 @@ class Names:
         if len(here) == 1:
             (name,) = here
             return Who(name, self._newest(name, now))
-        return Who(self._default, self._version, named=False)
+        return Who(self._default_of(port), self._version, named=False)
 
     def only(self, port: int) -> str:
         """The only model known to answer on a port, else the agent's own name."""
         here = {name for (at, _), names in self._places.items() if at == port for name in names}
-        return here.pop() if len(here) == 1 else self._default
+        return here.pop() if len(here) == 1 else self._default_of(port)
 
     def _learn(self, name: str) -> str:
         if name not in self._models and len(self._models) >= MAX_MODELS:

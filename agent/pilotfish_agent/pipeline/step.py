@@ -48,6 +48,7 @@ class Identity:
         reference_model: its model's name.
         config_ok: whether the configuration had no errors; config_read: when it was read, epoch seconds.
         notices: lines for `status`.
+        by_target: captured traffic that names no model is of a model called like its target: several are watched.
     """
 
     instance: str
@@ -58,6 +59,7 @@ class Identity:
     config_ok: bool
     config_read: float
     notices: tuple[str, ...]
+    by_target: bool = False
 
 
 class Pipeline:
@@ -107,11 +109,15 @@ class Pipeline:
         self._listen = listen
         self._clock = clock
         self._events = events
+
+        def target_of(port: int) -> str:
+            return target_trees.of_port(targets, port)
+
         self._traffic = Traffic(
-            Names(identity.model, terms.version),
+            Names(identity.model, terms.version, target_of if identity.by_target else None),
             source,
             target=terms.target,
-            target_of=lambda port: target_trees.of_port(targets, port),
+            target_of=target_of,
             capture=capture,
             decoders=decoders,
         )
