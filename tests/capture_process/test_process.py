@@ -60,7 +60,7 @@ def test_it_beats_gives_way_and_imports_little(orders: Orders, tmp_path: pathlib
         assert os.getpriority(os.PRIO_PROCESS, process.pid) >= nice
         limits = {line[:26].strip(): line[26:].split()[:2] for line in (proc / "limits").read_text().splitlines()}
         assert limits["Max core file size"] == ["0", "0"]
-        assert 0 < int(limits["Max data size"][1]) < 512 << 20
+        assert 0 < int(limits["Max data size"][1]) < 1 << 30
         agent.close()
         assert process.wait(30) == 0, (tmp_path / "err").read_text()[-2_000:]
     names = imported((tmp_path / "err").read_text())
