@@ -29,6 +29,8 @@ HELD_BYTES: Final = 256 << 10
 ALL_HELD_BYTES: Final = 4 << 20
 FAR: Final = 1 << 30
 """The largest window of TCP: a sequence number farther away is of another time."""
+NEAR: Final = 1 << 20
+"""A SYN that is late belongs to bytes that are not farther on."""
 IDLE_ROUNDS: Final = 60
 """Of 10 s: a quiet connection is forgotten after 10 minutes, one with an open exchange after an hour."""
 OPEN_ROUNDS: Final = 360
@@ -129,12 +131,16 @@ class Flows:
         if flow.over:
             self.counters["late"] += 1
             return
-        if flags & ACK:
-            self._acknowledged(half.peer, ack, now)
-        if half.flow.over:
-            return  # the server's end, which was waiting for bytes that we have lost
-        if begin < stop:
-            self._bytes(half, seq, memory, begin, stop, now)
+        if half.next >= 0 and 0 < serial(seq, half.next) < FAR:
+            if begin < stop:
+                self._hold(half, seq, memory[begin:stop], ack if flags & ACK else -1, now)
+        else:
+            if flags & ACK:
+                self._acknowledged(half.peer, ack, now)
+            if half.flow.over:
+                return  # the server's end, which was waiting for bytes that we have lost
+            if begin < stop:
+                self._bytes(half, seq, memory, begin, stop, now)
         if flags & FIN and not cut:
             fin = (seq + stop - begin) & MASK
             half.fin = fin if serial(fin, half.next) >= 0 else -1
@@ -171,9 +177,12 @@ class Flows:
         """A SYN: a new connection, unless it is the one we know, sent again."""
         if half is not None and half.start == start:
             return half
-        if half is not None and flags & ACK and half.next == -1 and not half.flow.over:
-            half.start = half.next = start
-            return half
+        if half is not None and not half.flow.over and half.start < 0:
+            if half.next < 0:
+                half.next = start
+            if 0 <= serial(half.next, start) < NEAR:  # it is late: the first bytes came before it
+                half.start = start
+                return half
         client = self._from_client(key, flags)
         if client is None:
             return None
@@ -300,9 +309,6 @@ class Flows:
             self._drop_held(half)
             self._lose(half, seq)
             ahead = 0
-        if ahead > 0:
-            self._hold(half, seq, data[begin:stop], now)
-            return
         if ahead < 0:
             self.counters["repeated"] += 1
             begin -= ahead
@@ -340,13 +346,13 @@ class Flows:
         else:
             half.flow.joined = True
 
-    def _hold(self, half: Half, seq: int, data: bytes, now: int) -> None:
+    def _hold(self, half: Half, seq: int, data: bytes, ack: int, now: int) -> None:
         """Keeps a segment that comes after a gap; gives the gap up when too much is kept."""
         self._unsettle(half.flow)
         at = len(half.held)
         while at and serial(seq, half.held[at - 1][0]) < 0:
             at -= 1
-        half.held.insert(at, (seq, data, now))
+        half.held.insert(at, (seq, data, ack, now))
         half.held_bytes += len(data)
         self._held_bytes += len(data)
         if half not in self._holding:
@@ -368,7 +374,12 @@ class Flows:
         """Gives on what no longer waits."""
         held = half.held
         while held and serial(held[0][0], half.next) <= 0:
-            seq, data, then = held.pop(0)
+            seq, data, ack, then = held[0]
+            if ack >= 0:  # what it acknowledges came before it, not before what it waited for
+                held[0] = (seq, data, -1, then)
+                self._acknowledged(half.peer, ack, now)
+                continue
+            del held[0]
             half.held_bytes -= len(data)
             self._held_bytes -= len(data)
             known = serial(half.next, seq)

@@ -40,7 +40,7 @@ class Half:
         next: sequence number of the next byte; -1: not known.
         start: that of the first byte; -1: the begin was not seen.
         feed: takes its bytes.
-        held: later segments (sequence, bytes, time) that wait for `next`, in order.
+        held: later segments (sequence, bytes, acknowledgement or -1, time) that wait for `next`, in order.
         fin: sequence number of the end; -1: not seen.
     """
 
@@ -51,7 +51,7 @@ class Half:
         self.peer = self
         self.next = self.start = self.fin = -1
         self.feed: Callable[[Buffer, int, int, int], None] = nowhere
-        self.held: list[tuple[int, bytes, int]] = []
+        self.held: list[tuple[int, bytes, int, int]] = []
         self.held_bytes = self.since = 0
 
 
