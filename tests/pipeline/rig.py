@@ -68,6 +68,7 @@ class Rig:
         self.events = Events(self.clock)
         self.source = Given()
         self.store = Store()
+        self.capture = Supervisor(CaptureConfig(mode="off"), "", events=self.events)
         wanted = Wanted("me", (os.getpid(), start_time(os.getpid()) or 0), None)
         terms = Terms("me", Config(**{"dependence": 1.0, **drift}), builder.Config(), "auto", None, 1000, str(folder))
         identity = Identity("me", "me", "mine", reference, None, config_ok=True, config_read=1.0, notices=())
@@ -79,7 +80,7 @@ class Rig:
             decoders=Decoders(events=self.events),
             targets=[Watched(wanted, clock=self.clock, events=self.events)],
             components=Components(None, 0),
-            capture=Supervisor(CaptureConfig(mode="off"), "", events=self.events),
+            capture=self.capture,
             store=self.store,
             listen=lambda: None,
             clock=self.clock,

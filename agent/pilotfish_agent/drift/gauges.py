@@ -157,6 +157,8 @@ class Counters:
             self.unlisted(OTHER, sum(value is not None for value in column))
         elif column is not None:
             self.unlisted(None, int((~np.isnan(np.asarray(sane(column, batch.rows)))).sum()))
+        elif batch.source == "capture":  # an answer was seen, and what it says is no class and no number: a text
+            self.unlisted(None, batch.rows)
 
     def add(self, streams: Tested, counts: Ints) -> None:
         """Counts (width,) of the tested streams."""

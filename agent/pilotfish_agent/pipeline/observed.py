@@ -51,16 +51,9 @@ class Observed:
                 version=version,
                 source="capture",
                 rows=group.rows,
-                features={
-                    name: _joined([o.features[name] for o in taken], group.rows, texts=texts)
-                    for name, texts in features
-                },
-                prediction=None
-                if prediction is None
-                else _joined([o.prediction for o in taken], group.rows, texts=prediction),
-                probabilities=_joined([o.probabilities for o in taken], group.rows * n_classes, texts=False)
-                if n_classes
-                else None,
+                features={name: _joined([o.features[name] for o in taken], texts=texts) for name, texts in features},
+                prediction=None if prediction is None else _joined([o.prediction for o in taken], texts=prediction),
+                probabilities=_joined([o.probabilities for o in taken], texts=False) if n_classes else None,
                 n_classes=n_classes,
                 classes=classes,
                 latency=group.latency,
@@ -80,18 +73,23 @@ def _whole(observation: Observation) -> bool:
     return all(len(column) == rows for column in observation.features.values())
 
 
-def _joined(columns: Sequence[Column], rows: int, *, texts: bool) -> Column:
+def _joined(columns: Sequence[Column], *, texts: bool) -> Column:
     if texts:
         return [cell for column in columns for cell in column]
     if len(columns) == 1:
         return np.asarray(columns[0], np.float64).reshape(-1)
+    if all(_floats(column) for column in columns):  # ten times faster than concatenate
+        return np.frombuffer(b"".join(columns), np.float64)
+    return np.concatenate([np.asarray(column, np.float64).reshape(-1) for column in columns])
+
+
+def _floats(column: Column) -> bool:
+    """Whether a column's bytes are float64 in order, as they are to be; another part's decoder may err."""
     try:
-        flat = b"".join(columns)  # ten times faster than concatenate, where the items are float64, as they are to be
-    except (TypeError, ValueError):
-        flat = b""
-    if len(flat) != 8 * rows:
-        return np.concatenate([np.asarray(column, np.float64).reshape(-1) for column in columns])
-    return np.frombuffer(flat, np.float64)
+        view = memoryview(column)
+    except TypeError:
+        return False
+    return view.format == "d" and view.c_contiguous
 
 
 def _ids(taken: Sequence[Observation]) -> list[str | None] | None:

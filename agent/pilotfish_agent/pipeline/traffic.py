@@ -136,7 +136,7 @@ class Traffic:
             now: monotonic seconds.
             last: nothing comes after this step: what it cannot decode is counted as timings.
         """
-        sent = self._source.drain()
+        sent = [(self._sender(batch, now), batch) for batch in self._source.drain()]
         captured = self._source.exchanges(now)
         rest = self._queue(captured.copies)
         self._decode(now)
@@ -144,7 +144,7 @@ class Traffic:
             self._trim(rest, 0)
         self._time(captured.timings, now)
         self._time(rest.timings(), now)
-        found = [self._take(batch, now) for batch in sent]  # whether capture tells of the calls is known by now
+        found = [self._take(who, batch) for who, batch in sent]  # whether capture tells of the calls is known by now
         found += self._observed.batches()
         return found
 
@@ -155,9 +155,12 @@ class Traffic:
         """Whether the capture tells of the model's calls: then the SDK's latencies are not counted as well."""
         return self._calls_seen and self._capture.view.mode in {"tap", "relay"}
 
-    def _take(self, batch: ObservationBatch, now: float) -> ObservationBatch:
+    def _sender(self, batch: ObservationBatch, now: float) -> Who:
         who = self._names.sender(batch.model, batch.version, now)
         self._sdk[who.model] = now
+        return who
+
+    def _take(self, who: Who, batch: ObservationBatch) -> ObservationBatch:
         if not self.captured and batch.latency is not None:
             self._window(self._target, who).add(batch)
         return replace(batch, model=who.model)
@@ -255,6 +258,8 @@ class Traffic:
     def _time(self, timings: Timings, now: float) -> None:
         """Counts records, all of one kind together."""
         records, lines = timings.records, timings.lines
+        if not lines:
+            return
         sound = (records["flags"] & NO_CALL) == 0
         records, place = records[sound], timings.line[sound]
         if not len(records):
