@@ -5,7 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 
+import pytest
+
+from pilotfish_agent.capture import rights
 from tests.agent.live import PILOTFISH, Live, until
 
 HANDS_OVER = """
@@ -16,6 +20,22 @@ sys.stdin.readline()
 server.close()
 print("closed", flush=True)
 time.sleep(600)
+"""
+HTTP = """
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", "22")
+        self.end_headers()
+        self.wfile.write(b'{"predictions": [0.5]}')
+    def log_message(self, *words):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_address[1], flush=True)
+server.serve_forever()
 """
 SERVER = "import socket,sys,time; s=socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(600)"
 
@@ -150,3 +170,34 @@ def test_a_port_that_another_process_takes_over_is_followed(live: Live) -> None:
                 model.wait()
         old.stdin.close()
         old.stdout.close()
+
+
+@pytest.mark.skipif(rights.tap_problem() is not None, reason="needs CAP_NET_RAW, for the tap")
+def test_captured_traffic_is_of_the_target_whose_port_it_is(live: Live) -> None:
+    """Two servers, one agent: each one's calls stand under its own target, and so does a model that nobody names."""
+    models = [
+        subprocess.Popen([sys.executable, "-c", HTTP, f"http-{n}"], stdout=subprocess.PIPE, text=True) for n in "ab"
+    ]
+    try:
+        ports = [int(m.stdout.readline()) for m in models if m.stdout is not None]
+        names = ["http-a", "http-b"]
+        targets = f"targets: [{{name: http-a}}, {{name: http-b, port: {ports[1]}}}]\n"
+        (live.root / "p.yaml").write_text(targets)
+        live.attach("--config", str(live.root / "p.yaml"))
+        until(lambda: live.status().get("capture", {}).get("ports") == sorted(ports), "both ports")
+        until(lambda: live.status()["capture"]["mode"] == "tap", "the tap")
+        for count, port in enumerate(ports, 3):
+            for _ in range(count):
+                call = urllib.request.Request(f"http://127.0.0.1:{port}/predict", b"{}", method="POST")
+                with urllib.request.urlopen(call, timeout=10) as answer:
+                    assert answer.status == 200
+        for count, name in enumerate(names, 3):
+            series = rf'pilotfish_requests_total\{{[^}}]*model="{name}"[^}}]*target="{name}"'
+            until(lambda series=series, count=count: live.metric(series) == float(count), name)  # type: ignore[misc]
+        assert live.get("/metrics").count("pilotfish_requests_total{") == 2
+    finally:
+        for model in models:
+            model.kill()
+            model.wait()
+            assert model.stdout is not None
+            model.stdout.close()
