@@ -10,7 +10,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --no-input
 # What a target does stands behind its name: `make` alone prints that.
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-slow check wheel dev coverage bench bars bars-slow docs-reference system-deps lock clean
+.PHONY: help demo test test-slow check wheel dev coverage bench bars bars-slow docs-reference system-deps lock lock-servers clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name words; do printf '%-16s%s\n' "$$name" "$$words"; done
@@ -78,5 +78,12 @@ lock: ## requirements.lock anew (uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --extra agent --group dev --group demo \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet -o requirements.lock
 
+# Interpreters of the real servers that benchmarks/capture runs; .servers/ is built from them when it is needed.
+lock-servers: ## benchmarks/servers/locks/*.txt anew (uv)
+	@for name in $$(ls benchmarks/servers/locks/*.in); do \
+	  uv pip compile $$name --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command "make lock-servers" --quiet -o $${name%.in}.txt; \
+	done
+
 clean: ## everything that was built
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf $(VENV) .servers dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
