@@ -104,3 +104,19 @@ def test_without_the_right_the_sdk_goes_on(live: Live, mode: str, lines: int) ->
     assert any("CAP_NET_RAW" in notice for notice in live.status()["notices"])
     assert sum("CAP_NET_RAW" in line for line in live.err.splitlines()) == lines
     assert "capture" not in live.status()["processes"]
+
+
+def test_the_relay_passes_bytes_and_is_only_there_when_asked_for(live: Live) -> None:
+    """Clients who come by the relay get the model's answers, and are counted."""
+    port, relay = free(), free()
+    options = ("--capture", "relay", "--relay-listen", f"127.0.0.1:{relay}")
+    live.start(*options, command=[sys.executable, "-c", SERVER, str(port)])
+    until(lambda: answers(port), "the server")
+    until(lambda: answers(relay), "the relay")
+    until(lambda: live.metric(r'pilotfish_capture_mode\{mode="relay"\}') == 1.0, "the mode")
+    until(lambda: live.metric("pilotfish_requests_total"), "requests seen by the relay")
+    pid = live.status()["processes"]["capture"]
+    assert live.process is not None
+    live.process.terminate()
+    live.process.wait(20)
+    until(lambda: gone(pid), "the relay to leave with the model")
