@@ -57,3 +57,28 @@ def test_unknown_outcomes_are_server_errors() -> None:
     window.add(batch([0.5, 0.5], ["odd", "success"]))
     outcomes = {s.labels[-1] for s in window.samples() if s.metric is requests.DURATION}
     assert outcomes == {"server_error", "success"}
+
+
+def test_kinds_of_calls_are_bounded() -> None:
+    """Operations are a closed list; codes without end share one series."""
+    window = requests.RequestWindow("t", "m", None)
+    window.count("http", "delete-user-17", "200", 2)
+    for code in range(100, 1_000):
+        window.count("http", "predict", str(code), 1)
+    window.took("delete-user-17", "success", np.array([0.1]))
+    found = {s.labels[3:]: s.value for s in window.samples() if s.metric is requests.REQUESTS}
+    assert found["http", "other", "200"] == 2.0
+    assert len(found) == requests.MAX_KINDS + 1
+    assert sum(v for v in found.values() if isinstance(v, float)) == 902.0
+    assert [s.labels[3] for s in window.samples() if s.metric is requests.DURATION] == ["other"]
+
+
+def test_bytes_are_absent_until_there_were_some() -> None:
+    """Calls inside the process have none."""
+    window = requests.RequestWindow("t", "m", None)
+    window.add(batch([0.1]))
+    assert ("pilotfish_request_bytes_total",) not in by_metric(window)
+    window.moved(10, 20)
+    window.moved(1, 2)
+    assert by_metric(window)["pilotfish_request_bytes_total",].value == 11.0
+    assert by_metric(window)["pilotfish_response_bytes_total",].value == 22.0

@@ -91,7 +91,8 @@ class Recorder:
         self._frames: deque[tuple[bytes, int]] = deque()  # (frame, exchanges that end in it)
         self._copies: deque[tuple[bytes, bytes]] = deque()  # (packed, request line)
         self._waiting = 0
-        self._number = self._lost = self._success = 0
+        self._number = random.getrandbits(48)  # of copies: not those of the process before, see `exchange.Part`
+        self._lost = self._success = 0
         self._reservoir = Reservoir(self._as_record)
         self._share = 1.0
         self._errors_left = 0.0

@@ -83,16 +83,16 @@ class Decoders:
         return route, observation
 
     def _find(self, method: str, target: str) -> _Found:
-        key = (method, target)
+        path = target.partition("?")[0]
+        key = (method, path)
         found = self._routes.get(key)
         if found is not None:
             self._routes.move_to_end(key)
             return found
-        path = target.partition("?")[0]
         candidates = self._own(method, path) or self._candidates(method, path)
         # Until an answer was seen: the one that claims every answer.
         found = _Found(candidates, candidates[-1][1] if candidates else None)
-        if len(target) <= MAX_TARGET:
+        if len(path) <= MAX_TARGET:
             self._routes[key] = found
             if len(self._routes) > MAX_ROUTES:
                 self._routes.popitem(last=False)
