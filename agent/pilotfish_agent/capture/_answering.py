@@ -42,6 +42,8 @@ def read(talk: Conversation, data: Buffer, at: int, stop: int, now: int) -> None
             _unasked(talk, data, at)
             if talk.r == SYNC:
                 return
+            if talk.r == SYNC:
+                return
         elif state in (HEAD, PART):
             at = _read_head(talk, data, at, stop, now)
         elif state == DONE:
@@ -133,13 +135,13 @@ def _body(talk: Conversation, data: Buffer, at: int, stop: int, now: int) -> int
     item = talk.pending[0]
     kept = item.answer
     item.seen = now
-    if item.marks is not None:
-        item.mark(now)
+    before = 0 if kept is None else kept.size
     if talk.r == CHUNK:
         chunks = talk.reading_r
         assert chunks is not None
         end = chunks.feed(data, at, stop, kept)
         item.got += end - at
+        item.mark(before, now)
         if chunks.reason is not None:
             return _bad_answer(talk, chunks.reason, now, end)
         if chunks.done:
@@ -149,6 +151,7 @@ def _body(talk: Conversation, data: Buffer, at: int, stop: int, now: int) -> int
     item.got += end - at
     if kept is not None:
         kept.add(data, at, end)
+        item.mark(before, now)
     if talk.r == BODY:
         talk.left_r -= end - at
         if not talk.left_r:

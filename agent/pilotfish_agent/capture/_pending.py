@@ -113,10 +113,11 @@ class Pending:
         self.seen = started
         self.marks: list[tuple[int, int]] | None = None
 
-    def mark(self, now: int) -> None:
-        """A part of a streamed answer begins to arrive at ``now``."""
-        if self.answer is not None and self.marks is not None and len(self.marks) < MAX_MARKS:
-            self.marks.append((self.answer.size, min(max(now - self.started, 0) // 1_000, _LATEST)))
+    def mark(self, offset: int, now: int) -> None:
+        """A part of a streamed answer came at ``now``, if its body has grown beyond ``offset``."""
+        marks, answer = self.marks, self.answer
+        if marks is not None and answer is not None and answer.size > offset and len(marks) < MAX_MARKS:
+            marks.append((min(offset, _LATEST), min(max(now - self.started, 0) // 1_000, _LATEST)))
 
     def release(self) -> None:
         """Lets the kept bytes go."""
