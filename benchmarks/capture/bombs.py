@@ -21,6 +21,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from benchmarks.bars import Result, bar, versions
 from pilotfish_agent.decode._runner import Decoders
@@ -61,14 +62,21 @@ def bombs() -> Result:
     return Result(text, not faults, versions("msgspec", "brotli", "zstandard"))
 
 
-def measured(folder: pathlib.Path, exchange: Exchange, times: int = 1) -> tuple[int, float, str | None]:
-    """(bytes that the peak grew by, CPU seconds, problem): the middle of three processes, the machine is shared."""
+def measured(folder: pathlib.Path, exchange: Exchange) -> tuple[int, float, str | None]:
+    """(bytes that the peak grew by, CPU seconds, problem) of a bomb in a process of its own.
+
+    One that is over a limit runs twice more, and the middle one counts: another process may have had the core's cache.
+    """
     path = folder / "bomb"
     path.write_bytes(pickle.dumps(exchange))
     command = (sys.executable, "-m", "benchmarks.capture.bombs", str(path))
-    runs = [json.loads(subprocess.run(command, capture_output=True, check=True).stdout) for _ in range(times)]
+    runs: list[dict[str, Any]] = []
+    while len(runs) in (0, 1, 2):
+        runs.append(json.loads(subprocess.run(command, capture_output=True, check=True).stdout))
+        if runs[0]["growth"] <= MAX_GROWTH and runs[0]["cpu"] <= MAX_CPU:
+            break
     growths, cpus = sorted(run["growth"] for run in runs), sorted(run["cpu"] for run in runs)
-    return growths[times // 2], cpus[times // 2], runs[0]["problem"]
+    return growths[len(runs) // 2], cpus[len(runs) // 2], runs[0]["problem"]
 
 
 def main(path: str) -> None:
@@ -214,29 +222,24 @@ def every() -> Iterator[tuple[str, Exchange, str | None]]:
     yield "zstd of many empty frames", both(_zstd(b"") * (MIB // 9 // 2), "zstd"), None
     yield "gzip of many members", both(gzip.compress(b"[") * 20_000, "gzip"), None
     yield "JSON depth 1 MiB", both(b"[" * MIB), "json_wide"
-    yield "JSON depth 50,000", both(b"[" * 50_000 + b"]" * 50_000), "json_deep"
-    yield (
-        "JSON depth 900 x 80",
-        both(b'{"instances":[' + b",".join([b"[" * 900 + b"1" + b"]" * 900] * 60) + b"]}"),
-        None,
-    )
-    yield "JSON whole numbers of 4,000 digits", both(rows(b"1" * 4_000, MIB)), None
+    yield "JSON depth 20,000", both(b"[" * 20_000 + b"]" * 20_000), "json_deep"
+    yield "JSON depth 900, 20 times", both(rows(b"[" * 900 + b"1" + b"]" * 900, 36_000)), None
+    yield "JSON whole numbers of 4,000 digits", both(rows(b"1" * 4_000, MIB - 64)), None
     for name, item in BREADTH.items():
-        yield f"JSON {name}, 1 MiB", both(rows(item, MIB)), None
+        yield f"JSON {name}, 1 MiB", both(rows(item, MIB - 64)), None
         for key, what in ((b'{"instances":[', "rows"), (b'{"instances":[[', "one row")):
             body = allowed(item, key)
             body = body[:-1] + b"]}" if what == "one row" else body
             yield f"JSON {name}, as many as are read, {what}", both(body), None
-        yield f"JSON {name} in gzip", both(gzip.compress(rows(item, MIB)), "gzip"), None
+        yield f"JSON {name} in gzip", both(gzip.compress(rows(item, MIB - 64)), "gzip"), None
     names = b",".join(b'{"k%d":1}' % i for i in range(15_000))
     yield "JSON rows with names of their own", both(b'{"instances":[' + names + b"]}"), None
-    yield "texts to describe", both(rows('"{}"'.format("é" * 70).encode(), MIB - 10)), None
-    yield "events of nothing", stream([b"data: 1\n\n"] * 900_000), "json_wide"
-    event = (
-        b'data: {"id":"x","model":"m","choices":[{"index":0,"delta":{"content":"abcdef "},"finish_reason":null}]}\n\n'
-    )
-    yield "8 MB of events", stream([event] * 39_000), None
-    yield "8 MB without an end of line", stream([b"data: " + b"x" * 8_000_000]), "json_broken"
+    yield "texts to describe", both(rows('"{}"'.format("é" * 70).encode(), MIB - 64)), None
+    yield "events of nothing", stream([b"data: 1\n\n"] * 900_000), "body_large"
+    event = b'data: {"id":"x","model":"m","choices":[{"index":0,"delta":{"content":"word "},"finish_reason":null}]}\n\n'
+    yield "8 MB of events", stream([event] * 75_000), "body_large"
+    yield "as many events as are read", stream([event] * 12_000), None
+    yield "8 MB without an end of line", stream([b"data: " + b"x" * 8_000_000]), "body_large"
     yield "8 MB of empty lines", stream([b"\n" * 8_000_000]), None
     yield "8 MB of data lines", stream([b"data:\n" * 1_300_000]), None
     texts = (b'{"index":%d,"text":"%s"}' % (i, "жук ".encode() * 400) for i in range(128))
@@ -258,7 +261,7 @@ def every() -> Iterator[tuple[str, Exchange, str | None]]:
             data = os.urandom(cells * size) if datatype != "BOOL" else bytes(cells)
             yield f"{datatype} of width {width}", binary([("x", datatype, [cells // width, width], data)]), None
     yield "BYTES of nothing", binary([("x", "BYTES", [250_000], bytes(1_000_000))]), None
-    yield "BYTES of few", binary([("x", "BYTES", [19_000], b"\x01\0\0\0\xff" * 19_000)]), None
+    yield "BYTES of few", binary([("x", "BYTES", [11_900], b"\x01\0\0\0\xff" * 11_900)]), None
 
 
 def allowed(item: bytes, key: bytes) -> bytes:

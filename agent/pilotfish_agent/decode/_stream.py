@@ -15,7 +15,7 @@ MAX_STREAM: Final = 8 << 20
 MAX_HEAD: Final = 2 << 20
 MAX_EVENTS: Final = 12_000
 MAX_LINES: Final = 30_000
-"""How much of a stream's beginning is read: an event costs some 5 us. Of a longer one its end is, too: it has `usage`."""
+"""How much of a stream's beginning is read: an event costs some 5 us. Of a longer one its end is too, with `usage`."""
 TAIL: Final = 16 << 10
 MAX_EVENT: Final = 1 << 20
 _NO_CODING: Final = ("", "identity")
@@ -84,7 +84,7 @@ class Events:
             elif data.startswith(b"event:", at):
                 kind = data[at + 6 : min(until, at + 100)].strip()
             elif data.startswith(b"error:", at):
-                held, kind = [data[at + 6 : min(until, at + 1_000)]], b"error"
+                held, kind = [data[at + 6 : min(until, at + 1_000)].strip()], b"error"
             empty = until == at
             at = self._at = stop + 1
             if held and (empty or at >= size):  # the last one, too, when its empty line was lost

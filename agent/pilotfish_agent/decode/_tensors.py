@@ -15,7 +15,7 @@ from pilotfish_core.nouns import Column
 
 MAX_CELLS: Final = 400_000
 """Cells of a binary tensor that become numbers of 8 bytes: 3.2 MB."""
-MAX_OBJECTS: Final = 20_000
+MAX_OBJECTS: Final = 12_000
 """Cells of a binary tensor that become objects, each of some 100 bytes until it is in its column."""
 MAX_TENSORS: Final = 1_000
 HEADER_LENGTH: Final = "inference-header-content-length"
