@@ -216,7 +216,7 @@ class Status:
     models: tuple[ModelStatus, ...]
     processes: Mapping[str, int | None]
     listen: str | None
-    capture: Mapping[str, str]
+    capture: Mapping[str, Any]
     budget: Mapping[str, str]
     notices: tuple[str, ...] = ()
     targets: tuple[Mapping[str, Any], ...] = ()

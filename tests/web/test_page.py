@@ -185,6 +185,33 @@ def test_many_streams_are_cut_and_the_rest_is_counted() -> None:
     assert len(page.html(replace(usual, drift=many))) < 60_000
 
 
+def test_traffic_and_tokens_are_vital_signs() -> None:
+    """How traffic is seen, what is open, tokens, and when the first one came."""
+    usual = standard_snapshot()
+    first = replace(DURATION, name="pilotfish_time_to_first_token_seconds")
+    samples = (
+        Sample(Metric("pilotfish_input_tokens_total", "counter", "In."), (), 12_000.0),
+        Sample(Metric("pilotfish_output_tokens_total", "counter", "Out."), (), 80.0),
+        Sample(Metric("pilotfish_requests_in_flight", "gauge", "Open."), (), 3.0),
+        Sample(first, tuple("x" for _ in first.labels), Distribution((4, *(0 for _ in first.buckets)), 0.1)),
+    )
+    status = replace(usual.status, capture={"mode": "tap", "ports": [8000, 8001]})
+    found = dict(vitals.vitals(replace(usual, samples=samples, status=status)))
+    assert found["Tokens"] == "12,000 input, 80 output"
+    assert found["In flight"] == "3"
+    assert found["Median first token"].startswith("≤ ")
+    assert found["Traffic seen by"] == "tap, port 8000, 8001"
+
+
+def test_requests_without_predictions_are_told_as_such() -> None:
+    """Traffic that nobody can read is not the same as none."""
+    usual = standard_snapshot()
+    status = replace(usual.status, models=())
+    seen = (Sample(Metric("pilotfish_requests_total", "counter", "Calls."), (), 3.0),)
+    assert "Requests are seen" in page.headline(replace(usual, status=status, samples=seen))[2]
+    assert "send it traffic" in page.headline(replace(usual, status=status, samples=()))[2]
+
+
 def test_vital_signs_leave_out_what_is_not_there() -> None:
     """Absent is not zero."""
     usual = standard_snapshot()

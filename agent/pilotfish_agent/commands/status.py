@@ -36,16 +36,18 @@ def screen(document: Mapping[str, Any]) -> str:
 
 
 def _head(document: Mapping[str, Any]) -> Iterator[str]:
-    target = document.get("target") or {}
-    up = {"True": "up", "False": "DOWN"}.get(str(target.get("up")), "unknown")
-    pid = f", pid {target['pid']}" if target.get("pid") is not None else ""
-    yield f"target     {_clean(target.get('name', '?'))}{pid}, {up}"
+    for target in document.get("targets") or [document.get("target") or {}]:
+        up = {"True": "up", "False": "DOWN"}.get(str(target.get("up")), "unknown")
+        pid = f", pid {target['pid']}" if target.get("pid") is not None else ""
+        yield f"target     {_clean(target.get('name', '?'))}{pid}, {up}"
     yield f"instance   {_clean(document.get('instance', '?'))}, Pilotfish {_clean(document.get('version', '?'))}"
     if document.get("listen"):
         yield f"page       http://{_clean(document['listen'])}/"
     capture = document.get("capture") or {}
     if capture.get("mode"):
-        yield f"capture    {_clean(capture['mode'])}"
+        ports = ", ".join(_clean(port) for port in capture.get("ports") or ())
+        words = f", {_clean(capture['words'])}" if capture.get("words") else ""
+        yield f"capture    {_clean(capture['mode'])}{f', port {ports}' if ports else ''}{words}"
     budget = document.get("budget") or {}
     if budget.get("false_alarms"):
         total = budget.get("implied_total")

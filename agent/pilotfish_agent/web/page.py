@@ -12,7 +12,7 @@ from html import escape
 
 from pilotfish_agent.web.assets import ICON, SCRIPT, STYLE
 from pilotfish_agent.web.vitals import vitals
-from pilotfish_core.nouns import DriftResult, ModelStatus, Snapshot
+from pilotfish_core.nouns import DriftResult, ModelStatus, Snapshot, Status
 
 __all__ = ["ICON", "html", "policy"]
 
@@ -45,7 +45,7 @@ def html(snapshot: Snapshot | None, waiting: Sequence[str] = ()) -> bytes:
         waiting: why the agent is not ready, shown as they are.
     """
     title, tone, lead = headline(snapshot)
-    name = snapshot.status.target.get("name") or snapshot.status.instance if snapshot else "starting"
+    name = _name(snapshot.status) if snapshot is not None else "starting"
     parts = [_verdict(title, tone, lead, waiting)]
     if snapshot is not None:
         parts += [
@@ -54,13 +54,18 @@ def html(snapshot: Snapshot | None, waiting: Sequence[str] = ()) -> bytes:
     text = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)} · {escape(str(name))}</title>"
+        f"<title>{escape(title)} · {escape(name)}</title>"
         '<link rel="icon" href="/favicon.ico" type="image/svg+xml">'
         f'<style>{STYLE}</style><noscript><meta http-equiv="refresh" content="10"></noscript></head><body>'
-        f"{_header(snapshot, str(name))}<main>{''.join(parts)}</main>{_footer(snapshot)}"
+        f"{_header(snapshot, name)}<main>{''.join(parts)}</main>{_footer(snapshot)}"
         f"<script>{SCRIPT}</script></body></html>"
     )
     return text.encode(errors="replace")
+
+
+def _name(status: Status) -> str:
+    """Of the watched process; of the agent where it watches several."""
+    return status.instance if len(status.targets) > 1 else str(status.target.get("name") or status.instance)
 
 
 def headline(snapshot: Snapshot | None) -> tuple[str, str, str]:
@@ -68,11 +73,18 @@ def headline(snapshot: Snapshot | None) -> tuple[str, str, str]:
     if snapshot is None:
         return "Starting", "", "The first sample has not been taken yet."
     status = snapshot.status
-    if status.target.get("up") is False:
+    trees = status.targets or (status.target,)
+    down = [str(t.get("name")) for t in trees if t.get("up") is False]
+    if down and len(trees) > 1:
+        lead = f"{len(down)} of {len(trees)} watched processes are not there; the last state is below."
+        return f"Not running: {', '.join(down)}", "critical", lead
+    if down:
         return "The model is not running", "critical", "No process of the target is alive; the last state is below."
     worst = max(status.models, key=lambda m: _SEVERITIES.index(m.severity), default=None)
     if worst is None:
         lead = "No prediction has arrived yet: instrument the model with pilotfish.Monitor, or send it traffic."
+        if any(s.metric.name == "pilotfish_requests_total" for s in snapshot.samples):
+            lead = "Requests are seen and counted; in none of them was a prediction that can be read."
         return "Running, no predictions yet", "", lead
     drifting = [n for m in status.models for n in m.drifting]
     names = ", ".join(drifting[:3]) + (f" and {len(drifting) - 3} more" if len(drifting) > 3 else "")

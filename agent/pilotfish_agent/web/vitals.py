@@ -14,9 +14,10 @@ def vitals(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
     by_name: dict[str, list[Sample]] = {}
     for sample in snapshot.samples:
         by_name.setdefault(sample.metric.name, []).append(sample)
-    target = snapshot.status.target
-    if target.get("pid") is not None:
-        yield "Process", f"pid {target['pid']}"
+    trees = snapshot.status.targets or (snapshot.status.target,)
+    for tree in trees:
+        if tree.get("pid") is not None:
+            yield "Process" if len(trees) == 1 else f"Process {tree['name']}", f"pid {tree['pid']}"
     start = _largest(by_name.get("pilotfish_process_start_time_seconds", []))
     if start is not None and snapshot.at > start:
         yield "Running for", duration(snapshot.at - start)
@@ -33,6 +34,33 @@ def vitals(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
     if predictions is not None:
         yield "Predictions", f"{predictions:,.0f}"
     yield from _calls(by_name.get("pilotfish_request_duration_seconds", []))
+    waiting = _sum(by_name.get("pilotfish_requests_in_flight", []))
+    if waiting is not None:
+        yield "In flight", f"{waiting:,.0f}"
+    yield from _generated(by_name)
+    yield from _capture(snapshot)
+
+
+def _generated(by_name: dict[str, list[Sample]]) -> Iterator[tuple[str, str]]:
+    """Tokens, and when the first one came."""
+    tokens = [(_sum(by_name.get(f"pilotfish_{side}_tokens_total", [])), side) for side in ("input", "output")]
+    told = [f"{number:,.0f} {side}" for number, side in tokens if number is not None]
+    if told:
+        yield "Tokens", ", ".join(told)
+    samples = by_name.get("pilotfish_time_to_first_token_seconds", [])
+    found = [s.value for s in samples if isinstance(s.value, Distribution)]
+    if found:
+        counts = [sum(c) for c in zip(*(d.counts for d in found), strict=False)]
+        yield "Median first token", _within(counts, samples[0].metric.buckets, 0.5)
+
+
+def _capture(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    """How traffic is seen."""
+    capture = snapshot.status.capture
+    ports = capture.get("ports")
+    if capture.get("mode") in {"tap", "relay"}:
+        where = f", port {', '.join(map(str, ports))}" if isinstance(ports, list | tuple) and ports else ""
+        yield "Traffic seen by", f"{capture['mode']}{where}"
 
 
 def _calls(samples: list[Sample]) -> Iterator[tuple[str, str]]:
@@ -48,8 +76,12 @@ def _calls(samples: list[Sample]) -> Iterator[tuple[str, str]]:
     bounds = found[0][0].metric.buckets
     counts = [sum(c) for c in zip(*(d.counts for _, d in found), strict=False)]
     for name, q in (("Median latency", 0.5), ("99 % within", 0.99)):
-        bound = _bucket(counts, bounds, q)
-        yield name, f"≤ {duration(bound)}" if math.isfinite(bound) else f"> {duration(bounds[-1])}"
+        yield name, _within(counts, bounds, q)
+
+
+def _within(counts: list[int], bounds: tuple[float, ...], q: float) -> str:
+    bound = _bucket(counts, bounds, q)
+    return f"≤ {duration(bound)}" if math.isfinite(bound) else f"> {duration(bounds[-1])}"
 
 
 def _bucket(counts: list[int], bounds: tuple[float, ...], q: float) -> float:
