@@ -267,7 +267,15 @@ LOST_CLIENT, LOST_SERVER = "lost of the client", "lost of the server"
             id="within a request's head",
         ),
         pytest.param(
-            [(CLIENT, GET), (SERVER, OK), (CLIENT, GET), (LOST_CLIENT, b""), (LOST_SERVER, b""), (CLIENT, POST), (SERVER, OK)],
+            [
+                (CLIENT, GET),
+                (SERVER, OK),
+                (CLIENT, GET),
+                (LOST_CLIENT, b""),
+                (LOST_SERVER, b""),
+                (CLIENT, POST),
+                (SERVER, OK),
+            ],
             [A_OK, (b"GET /a", 0, INCOMPLETE), P_OK],
             id="both directions",
         ),
@@ -277,7 +285,14 @@ LOST_CLIENT, LOST_SERVER = "lost of the client", "lost of the server"
             id="then the end",
         ),
         pytest.param(
-            [(CLIENT, GET), (SERVER, b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"), (LOST_SERVER, b""), (SERVER, OK), (CLIENT, POST), (SERVER, OK)],
+            [
+                (CLIENT, GET),
+                (SERVER, b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"),
+                (LOST_SERVER, b""),
+                (SERVER, OK),
+                (CLIENT, POST),
+                (SERVER, OK),
+            ],
             [(b"GET /a", 200, INCOMPLETE), P_OK],
             id="a body that looks like an answer",
         ),
@@ -287,7 +302,7 @@ LOST_CLIENT, LOST_SERVER = "lost of the client", "lost of the server"
             id="a client that does not wait: nothing after it can be paired",
         ),
     ],
-)  # fmt: skip
+)
 def test_lost_bytes(script: list[Step], seen: list[Seen]) -> None:
     """What was cut is incomplete, what follows is paired rightly, nothing is invented."""
     wire = Wire(bodies="none")

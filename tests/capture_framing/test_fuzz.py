@@ -21,8 +21,12 @@ PIECES = (
 BYTES = st.one_of(st.binary(max_size=40), st.lists(st.sampled_from(PIECES), max_size=8).map(b"".join))
 STEP = st.one_of(
     st.tuples(st.sampled_from(["request", "response"]), BYTES, st.integers(0, 1 << 62)),
-    st.tuples(st.sampled_from(["lost client", "lost server", "encrypted", "end", "reset", "flush"]), st.just(b""), st.integers(0, 1 << 62)),
-)  # fmt: skip
+    st.tuples(
+        st.sampled_from(["lost client", "lost server", "encrypted", "end", "reset", "flush"]),
+        st.just(b""),
+        st.integers(0, 1 << 62),
+    ),
+)
 
 
 @settings(max_examples=400, deadline=None)

@@ -169,13 +169,17 @@ class Conversation:
         self.part_q.clear()
         self.asked = self.reading_q = None
         self.q = SYNC
+        if self.r == SYNC:  # what comes may answer the request that is lost, not the one that is open
+            self.settle()
         if self.r == CAUGHT or (self.r in (HEAD, DONE) and not self.pending):
             self.r = SYNC
 
     def _lost_answer_bytes(self) -> None:
-        if len(self.pending) > 1:  # this client waits, so the gap holds the answers to all but the last request
-            while len(self.pending) > 1:
-                self.finish(self.pending.popleft(), 0, exchange.INCOMPLETE)
+        if len(self.pending) > 1:  # it does not wait: a client that does acknowledges the gap before its next request
+            self.give_up()
+            return
+        if self.q == SYNC:  # what comes may answer a request that is lost as well
+            self.settle()
         elif self.pending:
             self.pending[0].flags |= exchange.INCOMPLETE
         self.part_r.clear()

@@ -68,6 +68,8 @@ class Recorder:
         threshold: an exchange whose draw is below it is to be copied; falls and rises within a window.
         keep: bodies are kept at all.
         holder: of the bytes of exchanges that are not over.
+        waiting: bytes the agent has not taken yet.
+        share: of the budget that is used now; halved while the agent lags.
     """
 
     def __init__(
@@ -90,11 +92,11 @@ class Recorder:
         self._size = exchange.HEADER.size + 2
         self._frames: deque[tuple[bytes, int]] = deque()  # (frame, exchanges that end in it)
         self._copies: deque[tuple[bytes, bytes]] = deque()  # (packed, request line)
-        self._waiting = 0
+        self.waiting = 0
         self._number = random.getrandbits(48)  # of copies: not those of the process before, see `exchange.Part`
         self._lost = self._success = 0
         self._reservoir = Reservoir(self._as_record)
-        self._share = 1.0
+        self.share = 1.0
         self._errors_left = 0.0
         self._window_ends: float | None = None
         self._outcomes = dict.fromkeys(OUTCOMES, 0)
@@ -171,7 +173,7 @@ class Recorder:
                     return
                 self._errors_left -= len(packed)
             self._wait(packed, line)
-            if self._waiting > AT_ONCE:
+            if self.waiting > AT_ONCE:
                 self._send_waiting()
         else:
             self._reservoir.add(draw, packed, line)
@@ -186,7 +188,7 @@ class Recorder:
             self._window_ends = now + self._window_s
         elif now >= self._window_ends:
             self._window_ends = now + self._window_s
-            self._share = max(self._share / 2, LEAST_SHARE) if self._waiting else min(self._share * RECOVERY, 1.0)
+            self.share = max(self.share / 2, LEAST_SHARE) if self.waiting else min(self.share * RECOVERY, 1.0)
             kept: list[Item] = self._reservoir.close()
             self._open_window()
             for _, _, packed, line in kept:
@@ -194,7 +196,7 @@ class Recorder:
             self._send_waiting()
 
     def _open_window(self) -> None:
-        bytes_ = min(self.budget * self._window_s, WINDOW_BYTES) * self._share
+        bytes_ = min(self.budget * self._window_s, WINDOW_BYTES) * self.share
         self._errors_left = min(self._errors_left, 0.0) + bytes_ * ERROR_SHARE
         self._reservoir.open(bytes_)
         self._set_threshold()
@@ -223,26 +225,26 @@ class Recorder:
         """Frames the records."""
         frame = exchange.pack_timings(tuple(self._lines), b"".join(self._records), self._clock(), self._lost)
         self._frames.append((frame, len(self._records)))
-        self._waiting += len(frame)
+        self.waiting += len(frame)
         self._lines, self._records, self._size, self._lost = {}, [], exchange.HEADER.size + 2, 0
-        while self._waiting > WAITING and self._copies:
+        while self.waiting > WAITING and self._copies:
             packed, line = self._copies.popleft()
-            self._waiting -= len(packed)
+            self.waiting -= len(packed)
             self.dropped(AGENT_SLOW)
             self._as_record(packed, line)
-        while self._waiting > WAITING and self._frames:
+        while self.waiting > WAITING and self._frames:
             frame, rows = self._frames.popleft()
-            self._waiting -= len(frame)
+            self.waiting -= len(frame)
             self._dropped[LOST] += rows
             self._lost += rows
 
     def _wait(self, packed: bytes, line: bytes) -> None:
-        if self._waiting + len(packed) > WAITING and self._waiting:
+        if self.waiting + len(packed) > WAITING and self.waiting:
             self.dropped(AGENT_SLOW)
             self._as_record(packed, line)
             return
         self._copies.append((packed, line))
-        self._waiting += len(packed)
+        self.waiting += len(packed)
 
     def _send_waiting(self) -> None:
         """Until the agent refuses one."""
@@ -252,7 +254,7 @@ class Recorder:
                 if not self._send(frame):
                     return
                 self._frames.popleft()
-                self._waiting -= len(frame)
+                self.waiting -= len(frame)
             if not self._copies:
                 return
             batch: list[tuple[int, bytes]] = []
@@ -263,5 +265,5 @@ class Recorder:
                 batch.append((self._number, packed))
                 size += len(packed)
             frames = list(exchange.pack_copies(batch, self._clock()))
-            self._waiting += sum(map(len, frames)) - size
+            self.waiting += sum(map(len, frames)) - size
             self._frames.extend((frame, exchange.HEADER.unpack_from(frame)[4]) for frame in frames)

@@ -16,12 +16,15 @@ class Sender:
 
     Args:
         path: of the agent's intake socket.
+
+    Attributes:
+        retry_at: monotonic seconds; no connection is tried before.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._socket: socket.socket | None = None
-        self._retry = 0.0
+        self.retry_at = 0.0
 
     def __call__(self, frame: bytes) -> bool:
         """True when the kernel took it; False: the agent is slow or absent, try again later."""
@@ -46,9 +49,9 @@ class Sender:
 
     def _connect(self) -> bool:
         now = time.monotonic()
-        if now < self._retry:
+        if now < self.retry_at:
             return False
-        self._retry = now + RETRY_S
+        self.retry_at = now + RETRY_S
         made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
