@@ -5,18 +5,20 @@ The peer of the cost row is `prometheus_client.parser`, which is also the oracle
 
 from __future__ import annotations
 
+import json
 import pathlib
-import re
 import statistics
+import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.bars import Result, bar, versions
 from benchmarks.capture.real_servers import LLAMA, MLSERVER, Case, Log, asked
-from benchmarks.servers.starters import Served
+from benchmarks.servers import others, starters
 from pilotfish_agent.scrape import vllm
 from pilotfish_agent.scrape._family import wanted
 from pilotfish_agent.scrape._text import read
@@ -58,12 +60,12 @@ def cost() -> Result:
     return Result(words, ours <= 0.05 and ours <= library / 4, versions("prometheus-client"))
 
 
-def scraped(case: Case, expected: Callable[[Log], dict[str, float]], port: Callable[[Served], int]) -> Result:
+def scraped(case: Case, expected: Callable[[Log], dict[str, float]]) -> Result:
     """Asks a server, scrapes it, and compares with the client's log."""
     with case.start() as served, tempfile.TemporaryDirectory(prefix="pf", dir="/tmp") as place:
         folder = pathlib.Path(place)
         (folder / "c.yaml").write_text(
-            f"scrape: [{{url: http://127.0.0.1:{port(served)}/metrics, interval: 1s}}]\ncapture: {{mode: 'off'}}\n"
+            f"scrape: [{{url: http://127.0.0.1:{served.metrics}/metrics, interval: 1s}}]\ncapture: {{mode: 'off'}}\n"
         )
         live = Live(folder)
         live.attach("--pid", str(served.pid), "--config", str(folder / "c.yaml"))
@@ -96,7 +98,7 @@ def llama() -> Result:
             "pilotfish_server_requests_running": 0.0,
         }
 
-    return scraped(LLAMA, expected, lambda served: served.port)
+    return scraped(LLAMA, expected)
 
 
 @bar("scrape: MLServer's own metrics after 200 calls", "requests as the client saw them", slow=True)
@@ -107,11 +109,63 @@ def mlserver() -> Result:
             "pilotfish_server_request_duration_seconds_count": log["code 200"],
         }
 
-    return scraped(MLSERVER, expected, _metrics_port)
+    return scraped(MLSERVER, expected)
 
 
-def _metrics_port(served: Served) -> int:
-    """Of the line in which MLServer says where its metrics are."""
-    found = re.search(r"http://127\.0\.0\.1:(\d+)/metrics", served.log.read_text(encoding="utf-8"))
-    assert found is not None, "MLServer did not say where its metrics are"
-    return int(found[1])
+def posted(path: str, good: object, bad: object | None) -> Callable[[str, int, float], list[str]]:
+    """A client that posts 40 good requests and 3 bad ones, for servers that have no client here."""
+    script = (
+        "import json, sys, urllib.error, urllib.request\n"
+        "log = {'good': 0, 'bad': 0}\n"
+        "for body in [sys.argv[2]] * 40 + [sys.argv[3]] * (3 if sys.argv[3] else 0):\n"
+        "    request = urllib.request.Request(sys.argv[1], body.encode(), {'Content-Type': 'application/json'})\n"
+        "    try:\n"
+        "        urllib.request.urlopen(request, timeout=30).read(); log['good'] += 1\n"
+        "    except urllib.error.HTTPError:\n"
+        "        log['bad'] += 1\n"
+        "print(json.dumps(log))\n"
+    )
+
+    def command(address: str, count: int, rate: float) -> list[str]:  # noqa: ARG001 - as every client
+        texts = [json.dumps(good), "" if bad is None else json.dumps(bad)]
+        return [sys.executable, "-I", "-c", script, f"http://{address}{path}", *texts]
+
+    return command
+
+
+def by_outcome(log: Log) -> dict[str, float]:
+    """What the client saw, under our names."""
+    name = 'pilotfish_server_requests_total{.*outcome="'
+    found = {name + 'success"': log["good"]}
+    return found | ({name + 'error"': log["bad"]} if log["bad"] else {})
+
+
+def _simple(start: starters.Starter, path: str, good: object, bad: object | None) -> Case:
+    return Case(start, posted(path, good, bad), lambda _: Counter())
+
+
+@bar("scrape: BentoML's own metrics", "requests as the client saw them", slow=True)
+def bentoml() -> Result:
+    return scraped(_simple(others.bentoml, "/predict", {"rows": [1.0]}, {"rows": "x"}), by_outcome)
+
+
+@bar("scrape: KServe's own metrics", "requests as the client saw them", slow=True)
+def kserve() -> Result:
+    case = _simple(others.kserve, "/v1/models/squares:predict", {"instances": [2]}, None)
+    return scraped(case, lambda log: {"pilotfish_server_request_duration_seconds_count": log["good"]})
+
+
+@bar("scrape: Ray Serve's own metrics", "requests as the client saw them", slow=True)
+def ray_serve() -> Result:
+    return scraped(_simple(others.ray, "/squares", {"instances": [2]}, {"nothing": 1}), by_outcome)
+
+
+@bar("scrape: Triton's own metrics", "requests as the client saw them", slow=True)
+def triton() -> Result:
+    body = {"inputs": [{"name": "x", "shape": [1, 1], "datatype": "FP32", "data": [3.0]}]}
+
+    def expected(log: Log) -> dict[str, float]:
+        count = "pilotfish_server_queue_duration_seconds_count"
+        return {**by_outcome(log), count: log["good"], "pilotfish_server_requests_waiting": 0.0}
+
+    return scraped(_simple(others.triton, "/v2/models/adder/infer", body, None), expected)

@@ -28,11 +28,13 @@ class Served:
 
     Attributes:
         pid: root of its process tree; port: where it answers; log: its output.
+        metrics: port of its own metrics.
     """
 
     pid: int
     port: int
     log: pathlib.Path
+    metrics: int
 
 
 Starter = Callable[[], contextlib.AbstractContextManager[Served]]
@@ -52,6 +54,7 @@ def started(
     *,
     folder: pathlib.Path,
     env: Mapping[str, str] | None = None,
+    metrics: int | None = None,
     seconds: float = 120.0,
 ) -> Iterator[Served]:
     """Runs ``command`` in a group of its own until ``health`` answers 200 on ``port``; ends the group at the end."""
@@ -66,7 +69,7 @@ def started(
             if process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"{command[0]} does not serve: {log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.05)
-        yield Served(process.pid, port, log)
+        yield Served(process.pid, port, log, metrics or port)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
@@ -90,7 +93,7 @@ def _answers(port: int, path: str) -> bool:
 
 
 @contextlib.contextmanager
-def _folder() -> Iterator[pathlib.Path]:
+def emptied() -> Iterator[pathlib.Path]:
     with tempfile.TemporaryDirectory(prefix="pfserver", dir="/tmp") as folder:
         yield pathlib.Path(folder)
 
@@ -99,7 +102,7 @@ def _folder() -> Iterator[pathlib.Path]:
 def llama() -> Iterator[Served]:
     """llama.cpp's server on a tiny model of random weights."""
     python, port = environments.python("llama"), free_port()
-    with _folder() as folder:
+    with emptied() as folder:
         model = folder / "tiny.gguf"
         model.write_bytes(gguf())
         command = [python, str(HERE / "llama_serve.py"), str(model), str(port)]
@@ -113,7 +116,7 @@ def uvicorn() -> Iterator[Served]:
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "--workers", "2", "--port", str(port), "--no-access-log"]
     with (
-        _folder() as folder,
+        emptied() as folder,
         started([*command, "benchmarks.servers.app:app"], port, "/", folder=folder, env={"PYTHONPATH": str(ROOT)}) as s,
     ):
         yield s
@@ -130,12 +133,12 @@ def mlserver() -> Iterator[Served]:
         "MLSERVER_METRICS_PORT": str(metrics),
         "MLSERVER_PARALLEL_WORKERS": "0",
     }
-    with _folder() as folder:
+    with emptied() as folder:
         for file in (HERE / "mlserver_model").iterdir():
             if file.is_file():
                 shutil.copy(file, folder)
         command = [str(pathlib.Path(python).parent / "mlserver"), "start", "."]
-        with started(command, port, "/v2/models/square/ready", folder=folder, env=env) as served:
+        with started(command, port, "/v2/models/square/ready", folder=folder, env=env, metrics=metrics) as served:
             yield served
 
 
@@ -144,7 +147,7 @@ def mlflow() -> Iterator[Served]:
     """MLflow's scoring server on a Python model."""
     python, port = environments.python("mlflow"), free_port()
     binaries = pathlib.Path(python).parent
-    with _folder() as folder:
+    with emptied() as folder:
         subprocess.run([python, str(HERE / "mlflow_model.py"), "model"], cwd=folder, check=True, stdout=sys.stderr)
         # It starts its server by name, so its folder must be on PATH.
         env = {"PATH": f"{binaries}:{os.environ['PATH']}", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
@@ -157,7 +160,7 @@ def mlflow() -> Iterator[Served]:
 def nginx() -> Iterator[Served]:
     """Starts nginx in front of the uvicorn application; it is nginx that is watched."""
     port = free_port()
-    with uvicorn() as model, _folder() as folder:
+    with uvicorn() as model, emptied() as folder:
         (folder / "nginx.conf").write_text(
             f"""daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 512; }}
