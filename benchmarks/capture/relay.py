@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import pathlib
+import signal
+import socket
 import statistics
 import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
 
 from benchmarks.bars import Result, bar, versions
-from benchmarks.capture.relay_bench import cpu_ns, missing, servers
-from tests.capture_relay.box import RelayBox
+from benchmarks.capture.relay_bench import CONNECTIONS, cpu_ns, listening, missing, rss, servers
+from benchmarks.capture.relay_clients import LARGE, Stream, large_bodies, steady, swallow
+from pilotfish_agent.capture.settings import Config
+from pilotfish_agent.capture.supervisor import Supervisor
+from pilotfish_core.clock import SystemClock
+from pilotfish_core.events import Events
+from tests.capture_relay.box import RelayBox, free_port, server, until
 
 ROUNDS = 5
 SECONDS = 2
 ALLOWED = 1.2
+ADDED_MS = 1.0
+LARGE_MIB = 16
+OUTAGE_S = 3.0
+"""An interpreter's start on a loaded machine, and the back-off."""
 
 
 def nginx_version() -> str:
@@ -52,3 +72,79 @@ def cpu() -> Result:
     words += f"nginx {statistics.median(theirs):.1f} us; {exchanges} exchanges, {max(lost, 0)} not recorded, "
     words += f"{failed} failed)"
     return Result(words, ratio <= ALLOWED and not failed and not faults, versions("uvloop") + ", " + nginx_version())
+
+
+@bar("relay: SSE and NDJSON chunks are never held, added time to the first token", f"<= {ADDED_MS:g} ms median")
+def chunks() -> Result:
+    words, worst = [], 0.0
+    for kind in (b"text/event-stream", b"application/x-ndjson"):
+        stream = Stream(kind)
+        with server(stream) as port, RelayBox(port) as box:
+            seen: dict[int, tuple[list[float], list[float]]] = {port: ([], []), box.port: ([], [])}
+            for _ in range(10):
+                for to, delays in seen.items():
+                    first, every = stream.delays(to, 5)
+                    delays[0].extend(first)
+                    delays[1].extend(every)
+        added = (statistics.median(seen[box.port][0]) - statistics.median(seen[port][0])) * 1e3
+        later = (statistics.median(seen[box.port][1]) - statistics.median(seen[port][1])) * 1e3
+        longest = max(seen[box.port][1]) * 1e3
+        worst = max(worst, added, later)
+        words.append(f"{kind.decode()} +{added:.2f} ms, any chunk +{later:.2f} ms, longest {longest:.1f} ms")
+    return Result("; ".join(words), worst <= ADDED_MS, versions("uvloop"))
+
+
+@bar(f"relay: {LARGE >> 20} MiB bodies both ways x {CONNECTIONS}", f"RSS + <= {LARGE_MIB} MiB")
+def memory() -> Result:
+    with server(swallow) as port, RelayBox(port) as box:
+        pid = box.process.pid
+        large_bodies(box.port, 1)
+        before = rss(pid)
+        pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")  # VmHWM counts from here (proc(5))
+        done = large_bodies(box.port, CONNECTIONS)
+        more = rss(pid, "VmHWM") - before
+    words = f"+{more / (1 << 20):.1f} MiB at the most (of {before / (1 << 20):.0f}), {done} of {CONNECTIONS} whole"
+    return Result(words, more <= LARGE_MIB << 20 and done == CONNECTIONS, versions("uvloop"))
+
+
+@bar(
+    f"relay: killed with -9 under {CONNECTIONS} connections, started again by the supervisor",
+    f"measured (docs/capture-relay.md); all clients go on, no answer for <= {OUTAGE_S:g} s",
+)
+def killed() -> Result:
+    if why := missing():
+        return Result(why, None)
+    with servers() as peer, supervised(peer.model) as (guard, port), steady(port, CONNECTIONS) as seen:
+        time.sleep(1.0)
+        before = seen.answered
+        pid = guard.view.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: guard.view.pid not in {None, pid}, "the next one")
+        time.sleep(2.0)
+        after = len([1 for at in seen.answers if at > time.monotonic() - 1.0])
+    words = (
+        f"{seen.broken} requests broken, no answer for {seen.gap() * 1e3:.0f} ms ({seen.refused} attempts refused), "
+    )
+    words += f"{before} answers in the second before, {after} in the last one"
+    return Result(words, bool(seen.broken) and seen.gap() <= OUTAGE_S and after > before / 2, versions("uvloop"))
+
+
+@contextmanager
+def supervised(model: int) -> Iterator[tuple[Supervisor, int]]:
+    """A relay as the agent runs it, with the agent's supervisor; and its port."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="pfrelay") as folder:
+        path = f"{folder}/intake.sock"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as intake:
+            intake.bind(path)
+            config = Config(mode="relay", relay_listen=f"127.0.0.1:{port}", relay_upstream=f"127.0.0.1:{model}")
+            structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+            guard = Supervisor(config, path, events=Events(SystemClock()))
+            guard.start()
+            try:
+                listening(port)
+                until(lambda: guard.view.mode == "relay", "the relay")
+                yield guard, port
+            finally:
+                guard.stop()

@@ -37,6 +37,12 @@ class Owner(Protocol):
     def closed(self, pair: Pair) -> None:
         """Both sockets are gone."""
 
+    def look(self, side: Side, data: bytes, now: int) -> None:
+        """Bytes that have passed from ``side`` at ``now`` (epoch ns) are to be framed soon."""
+
+    def caught_up(self) -> None:
+        """Frames all that has passed."""
+
     def fault(self, error: Exception) -> None:
         """Framing failed; the connection goes on without."""
 
@@ -150,6 +156,8 @@ class Pair:
         return self.client, self.model
 
     def _end(self, *, reset: bool) -> None:
+        if self.conversation is not None:
+            self.owner.caught_up()
         conversation, self.conversation = self.conversation, None
         self.client.frame = None
         if self.model is not None:
@@ -172,10 +180,11 @@ class Side(asyncio.BufferedProtocol):
         frame: looks at a copy; None: nobody does.
     """
 
-    __slots__ = ("_first", "_pair", "ended", "frame", "peer", "transport", "write")
+    __slots__ = ("_first", "_look", "_pair", "ended", "frame", "peer", "transport", "write")
 
     def __init__(self, pair: Pair) -> None:
         self._pair = pair
+        self._look = pair.owner.look
         self._first: list[bytes] = []
         self.transport: asyncio.Transport | None = None
         self.peer: Side | None = None
@@ -213,7 +222,7 @@ class Side(asyncio.BufferedProtocol):
         return VIEW
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Passes on what came, then shows it to the framer."""
+        """Passes on what came; it is framed later, with what passes elsewhere meanwhile."""
         data = BUFFER[:nbytes]
         now = _now()
         if self.write is not None:
@@ -223,9 +232,14 @@ class Side(asyncio.BufferedProtocol):
             if self.transport is not None:
                 self.transport.pause_reading()
         if self.frame is not None:
+            self._look(self, data, now)
+
+    def shown(self, data: bytes, now: int) -> None:
+        """The framer sees bytes that have passed; a fault in it never reaches the connection."""
+        if self.frame is not None:
             try:
-                self.frame(data, 0, nbytes, now)
-            except Exception as error:  # noqa: BLE001 - a fault in framing never reaches the connection
+                self.frame(data, 0, len(data), now)
+            except Exception as error:  # noqa: BLE001 - whatever it is, this connection goes on without framing
                 self._pair.drop_framing(error)
 
     def pause_writing(self) -> None:
