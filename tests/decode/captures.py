@@ -7,6 +7,7 @@ A body is ``json``, ``text``, ``lines`` (joined) or ``base64``; ``coding`` puts 
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import json
 import math
@@ -32,6 +33,12 @@ def paths() -> list[pathlib.Path]:
 def config(capture: dict[str, Any]) -> Config:
     """Section `decode` of a capture."""
     return Config(custom=_options._specs(capture["config"])) if "config" in capture else Config()
+
+
+@functools.cache
+def decoders(config: Config) -> Decoders:
+    """The decoders of a configuration: making them reads folders."""
+    return Decoders(config)
 
 
 def exchange(capture: dict[str, Any]) -> Exchange:
@@ -70,7 +77,7 @@ def body(side: dict[str, Any]) -> bytes:
 
 def read(capture: dict[str, Any]) -> dict[str, Any]:
     """What the decoders read in a capture."""
-    return told(*Decoders(config(capture)).observe(exchange(capture)))
+    return told(*decoders(config(capture)).observe(exchange(capture)))
 
 
 def told(route: Route | None, observation: Observation) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pilotfish_agent.decode._part import PROBLEMS
-from pilotfish_agent.decode._runner import PACKAGE, Decoders
+from pilotfish_agent.decode._runner import PACKAGE
 from pilotfish_core import registry
 from tests.decode import captures
 
@@ -40,14 +40,14 @@ def test_every_decoder_has_captures() -> None:
 def test_cut_anywhere(path: pathlib.Path) -> None:
     """Bodies that end early, as bytes lost or as told, are no failure of the decoder, whose problem has a word."""
     capture = load(path)
-    decoders = Decoders(captures.config(capture))
+    decoders = captures.decoders(captures.config(capture))
     whole = captures.exchange(capture)
-    for eighth in range(9):
+    for quarter in range(5):
         for told in (False, True):
             part = dataclasses.replace(
                 whole,
-                request_body=whole.request_body[: len(whole.request_body) * eighth // 8],
-                response_body=whole.response_body[: len(whole.response_body) * eighth // 8],
+                request_body=whole.request_body[: len(whole.request_body) * quarter // 4],
+                response_body=whole.response_body[: len(whole.response_body) * quarter // 4],
                 request_cut=told,
                 response_cut=told,
             )
@@ -60,7 +60,7 @@ def test_cut_anywhere(path: pathlib.Path) -> None:
 def test_columns_have_a_row_each(path: pathlib.Path) -> None:
     """Every column is as long as there are rows."""
     capture = load(path)
-    _, seen = Decoders(captures.config(capture)).observe(captures.exchange(capture))
+    _, seen = captures.decoders(captures.config(capture)).observe(captures.exchange(capture))
     for column in seen.features.values():
         assert len(column) == seen.rows
     assert seen.prediction is None or len(seen.prediction) == seen.rows
@@ -74,7 +74,7 @@ def test_an_error_names_no_model(path: pathlib.Path) -> None:
     """With a status of no success nothing is taken from an exchange but its operation."""
     capture = load(path)
     refused = dataclasses.replace(captures.exchange(capture), status=503, outcome="server_error")
-    route, seen = Decoders(captures.config(capture)).observe(refused)
+    route, seen = captures.decoders(captures.config(capture)).observe(refused)
     assert route is not None
     assert captures.told(None, seen) == {"protocol": None, "operation": route.operation}
 
