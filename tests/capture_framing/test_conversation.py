@@ -243,8 +243,8 @@ LOST_CLIENT, LOST_SERVER = "lost of the client", "lost of the server"
         ),
         pytest.param(
             [(CLIENT, GET), (CLIENT, POST), (LOST_SERVER, b""), (SERVER, OK)],
-            [(b"GET /a", 0, INCOMPLETE), P_OK],
-            id="a whole answer, noticed at the next one",
+            [(b"GET /a", 0, INCOMPLETE), (b"POST /p", 0, INCOMPLETE)],
+            id="a whole answer, noticed at the next one: the tap knows earlier where the client waits",
         ),
         pytest.param(
             [(CLIENT, GET), (SERVER, OK), (SERVER, NO), (LOST_CLIENT, b""), (CLIENT, POST), (SERVER, OK)],

@@ -78,6 +78,14 @@ class Flows:
     def __len__(self) -> int:
         return len(self._halves) // 2
 
+    def in_flight(self) -> dict[int, int]:
+        """Requests without a complete answer, by port."""
+        found = dict.fromkeys(self._ports, 0)
+        for half in self._halves.values():
+            if half.client and half.flow.talk is not None:
+                found[half.flow.port] = found.get(half.flow.port, 0) + half.flow.talk.in_flight
+        return found
+
     def block(self, memory: Buffer, at: int, count: int) -> None:
         """Takes ``count`` packets of a ring's block; the first one's head is at ``at``."""
         get, head, fields = self._fast.get, PACKET.unpack_from, FIELDS.unpack_from
@@ -314,7 +322,8 @@ class Flows:
             begin -= ahead
         if begin < stop:
             self._feed(half, data, begin, stop, now)
-            self._drain(half, now)
+            if half.held:
+                self._drain(half, now, filled=True)
 
     def _feed(self, half: Half, data: Buffer, begin: int, stop: int, now: int) -> None:
         half.next = (half.next + stop - begin) & MASK
@@ -363,6 +372,8 @@ class Flows:
             len(half.held) > HELD_SEGMENTS or half.held_bytes > HELD_BYTES or self._held_bytes > ALL_HELD_BYTES
         ):
             self._skip(half, now)
+        while half.held and half.peer.held:  # each may wait for what the other one acknowledges: the earlier goes on
+            self._skip(min(half, half.peer, key=lambda each: each.held[0][3]), now)
 
     def _skip(self, half: Half, now: int) -> None:
         """Gives up the gap before the first segment that waits."""
@@ -370,8 +381,8 @@ class Flows:
             self._lose(half, half.held[0][0])
         self._drain(half, now)
 
-    def _drain(self, half: Half, now: int) -> None:
-        """Gives on what no longer waits."""
+    def _drain(self, half: Half, now: int, *, filled: bool = False) -> None:
+        """Gives on what no longer waits; where the gap was ``filled`` it could be read only now."""
         held = half.held
         while held and serial(held[0][0], half.next) <= 0:
             seq, data, ack, then = held[0]
@@ -384,7 +395,7 @@ class Flows:
             self._held_bytes -= len(data)
             known = serial(half.next, seq)
             if known < len(data):
-                self._feed(half, data, known, len(data), max(then, now))
+                self._feed(half, data, known, len(data), max(then, now) if filled else then)
         if not held:
             self._holding.pop(half, None)
         self._finish(half, now)
