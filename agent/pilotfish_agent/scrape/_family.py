@@ -118,7 +118,8 @@ class Rule:
         scale: what one of the server's units is in ours: 1e-6 for microseconds.
         count: names, newest first, of what the sum ``names`` is divided by.
         plus: names, newest first, of a second counter that is added to ``count``, or to a counter itself.
-        only, but: (label, beginning): take only series whose label's value begins so, or only the others.
+        only: (label, beginning): take only series whose label's value begins so.
+        but: likewise, of series that are left out.
         outcome: last label of `REQUESTS`.
     """
 
@@ -128,7 +129,7 @@ class Rule:
     count: tuple[str, ...] = ()
     plus: tuple[str, ...] = ()
     only: tuple[str, str] | None = None
-    but: tuple[str, str] | None = None
+    but: tuple[tuple[str, str], ...] = ()
     outcome: str | None = None
 
 

@@ -228,4 +228,4 @@ def _first(labels: Mapping[str, str], keys: Iterable[str]) -> str | None:
 def _passes(rule: Rule, labels: Mapping[str, str]) -> bool:
     if rule.only is not None and not labels.get(rule.only[0], "").startswith(rule.only[1]):
         return False
-    return rule.but is None or not labels.get(rule.but[0], "").startswith(rule.but[1])
+    return not any(labels.get(label, "").startswith(beginning) for label, beginning in rule.but)

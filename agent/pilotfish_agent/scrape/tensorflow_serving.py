@@ -19,5 +19,5 @@ RULES = (
         count=tuple(b + "processed_batch_size_count" for b in _BATCHED),
     ),
     Rule(f.REQUESTS, (":tensorflow:serving:request_count",), only=("status", "OK"), outcome="success"),
-    Rule(f.REQUESTS, (":tensorflow:serving:request_count",), but=("status", "OK"), outcome="error"),
+    Rule(f.REQUESTS, (":tensorflow:serving:request_count",), but=(("status", "OK"),), outcome="error"),
 )

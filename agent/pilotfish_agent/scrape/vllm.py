@@ -15,7 +15,7 @@ RULES = (
     Rule(f.QUEUE, ("vllm:request_queue_time_seconds",)),
     Rule(f.DURATION, ("vllm:e2e_request_latency_seconds",)),
     Rule(f.PREEMPTIONS, ("vllm:num_preemptions",)),
-    Rule(f.REQUESTS, ("vllm:request_success",), but=("finished_reason", "error"), outcome="success"),
+    Rule(f.REQUESTS, ("vllm:request_success",), but=(("finished_reason", "error"),), outcome="success"),
     Rule(f.REQUESTS, ("vllm:request_success",), only=("finished_reason", "error"), outcome="error"),
     Rule(f.INPUT_TOKENS, ("vllm:prompt_tokens",)),
     Rule(f.OUTPUT_TOKENS, ("vllm:generation_tokens",)),
