@@ -15,6 +15,8 @@ from typing import Any, Final, Literal
 BEAT_SECONDS: Final = 0.25
 LARGEST: Final = 1 << 16
 """Bytes of one message; a longer one is cut by the kernel and then is no JSON."""
+IN_FLIGHT: Final = "in_flight"
+"""Group of the counters that are no counts but of now: requests without a complete answer, by port."""
 CODE_UNAVAILABLE: Final = 3
 """Exit code of a capture process that cannot work as ordered; its last Report says why."""
 

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pilotfish_agent.capture.control import ClosedError, Control, Orders
+from pilotfish_agent.capture.control import IN_FLIGHT, ClosedError, Control, Orders
 from pilotfish_agent.capture.http1 import Conversation
 from pilotfish_agent.capture.recorder import Recorder
 from pilotfish_agent.capture.relay_listen import BACKLOG, listen, room, split
@@ -23,6 +23,8 @@ from pilotfish_agent.capture.tls import Certificate
 
 TICK_S: Final = 0.05
 """Between two looks at what waits: the recorder's records, the heartbeat (which itself is sent each 250 ms)."""
+COUNT_S: Final = 1.0
+"""Between two counts of the requests that are open."""
 CONNECT_S: Final = 10.0
 """A model that does not accept within this is down: the client is reset rather than kept."""
 HANDSHAKE_S: Final = 10.0
@@ -30,11 +32,8 @@ ENDED_S: Final = 60.0
 """A client that stays silent this long after the model has ended is closed (the kernel's tcp_fin_timeout)."""
 DRAIN_S: Final = 2.0
 """At the end: for answers that are owed."""
-LOOK_S: Final = 0.005
-"""Framing waits this long for company: in a batch its code is in the caches and costs a third."""
-LOOK_CHUNKS: Final = 256
-LOOK_BYTES: Final = 1 << 20
-"""Of bytes that have passed and wait to be framed; more are framed at once."""
+SOON_S: Final = 0.02
+"""What has passed waits so long to be framed, see `relay_sides.TOGETHER`."""
 RENEW_S: Final = 10.0
 PLAIN_BYTES: Final = 2 * CHUNK + (16 << 10)
 """Of one pair at its worst: a chunk held each way, and its objects."""
@@ -86,6 +85,9 @@ class Relay:
         recorder: takes the exchanges.
         control: gives orders, takes heartbeats.
         certificate: ends TLS here; None: bytes pass as they are.
+
+    Attributes:
+        passed: (side, bytes, epoch ns) of what has passed and is not framed yet.
     """
 
     def __init__(
@@ -105,8 +107,9 @@ class Relay:
         self._pairs: set[Pair] = set()
         self._half: dict[Pair, float] = {}
         self._dials: dict[Pair, asyncio.Task[None]] = {}
-        self._passed: list[tuple[Side, bytes, int]] = []
-        self._passed_bytes = 0
+        self.passed: list[tuple[Side, bytes, int]] = []
+        self._in_flight: dict[str, int] = {}
+        self._count_at = 0.0
         self._counts = dict.fromkeys(("relay:connections", "relay:refused", "relay:full", "relay:faults"), 0)
         self._most = room(TLS_BYTES if certificate else PLAIN_BYTES)
         self._renewal = 0.0
@@ -170,21 +173,20 @@ class Relay:
         if dial is not None:
             dial.cancel()
 
-    def look(self, side: Side, data: bytes, now: int) -> None:
-        """Bytes that have passed from ``side`` at ``now`` (epoch ns) are to be framed soon."""
-        passed = self._passed
-        if not passed:
-            self._loop.call_later(LOOK_S, self.caught_up)
-        passed.append((side, data, now))
-        self._passed_bytes += len(data)
-        if self._passed_bytes > LOOK_BYTES or len(passed) >= LOOK_CHUNKS:
-            self.caught_up()
+    def soon(self) -> None:
+        """Calls `caught_up` before long."""
+        self._loop.call_later(SOON_S, self.caught_up)
 
     def caught_up(self) -> None:
-        """Frames all that has passed."""
-        passed, self._passed, self._passed_bytes = self._passed, [], 0
-        for side, data, now in passed:
-            side.shown(data, now)
+        """Frames all that has passed; a fault in it never reaches a connection."""
+        for side, data, now in self.passed:
+            frame = side.frame
+            if frame is not None:
+                try:
+                    frame(data, 0, len(data), now)
+                except Exception as error:  # noqa: BLE001 - whatever it is, that connection goes on without framing
+                    side.fault(error)
+        self.passed.clear()
 
     def fault(self, error: Exception) -> None:
         """Framing failed; the connection goes on without."""
@@ -231,7 +233,18 @@ class Relay:
             self._problem = self._certificate.renew()
 
     def _counters(self) -> Mapping[str, int]:
-        return {**self._recorder.counters, **self._counts}
+        if self._loop.time() >= self._count_at:  # it looks at every connection
+            self._count_at = self._loop.time() + COUNT_S
+            self._in_flight = self._open_requests()
+        return {**self._recorder.counters, **self._counts, **self._in_flight}
+
+    def _open_requests(self) -> dict[str, int]:
+        found = {f"{IN_FLIGHT}:{port}": 0 for port in self._orders.ports}
+        for pair in self._pairs:
+            if pair.conversation is not None:
+                name = f"{IN_FLIGHT}:{pair.conversation.port}"
+                found[name] = found.get(name, 0) + pair.conversation.in_flight
+        return found
 
     async def _drain(self) -> None:
         """What is between two requests closes, what is owed is waited for."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from pilotfish_agent.capture import rights
 from pilotfish_agent.capture._child import Child
-from pilotfish_agent.capture.control import BEAT_SECONDS, CODE_UNAVAILABLE, Orders, RelayOrders
+from pilotfish_agent.capture.control import BEAT_SECONDS, CODE_UNAVAILABLE, IN_FLIGHT, Orders, RelayOrders
 from pilotfish_agent.capture.ports import Found, PortFinder, other_network
 from pilotfish_agent.capture.settings import MAX_PORTS, Config
 from pilotfish_agent.launch.guard import Backoff
@@ -263,7 +263,7 @@ class Supervisor:
         self._show(by_target={name: frozenset(one.ports) for name, one in found.items()})
         if apart:
             self._set_ports((), now)
-        elif trees or self._config.ports:
+        elif trees or ports:  # a model that has gone keeps its ports: it may be back at once
             self._set_ports(ports, now)
 
     def _refuse(self, words: str) -> None:
@@ -324,7 +324,7 @@ class Supervisor:
         code = child.reap(now)
         self._child = None
         report = child.report
-        self._base = _sum(self._base, child.counters)
+        self._base = _sum(self._base, {n: v for n, v in child.counters.items() if not n.startswith(f"{IN_FLIGHT}:")})
         view = self.view
         self._show(mode="sdk", pid=None, counters=dict(self._base), ended_cpu=view.ended_cpu + child.usage)
         self._backoff.death(child.started, now)
@@ -345,7 +345,7 @@ class Supervisor:
             return
         child.close(seconds)
         child.reap(time.monotonic())
-        self._base = _sum(self._base, child.counters)
+        self._base = _sum(self._base, {n: v for n, v in child.counters.items() if not n.startswith(f"{IN_FLIGHT}:")})
         self._show(
             mode="sdk", pid=None, counters=dict(self._base), ended_cpu=self.view.ended_cpu + child.usage, ports=()
         )

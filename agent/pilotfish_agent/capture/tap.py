@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Mapping
 
 from pilotfish_agent.capture import ring as rings
-from pilotfish_agent.capture.control import CaptureUnavailableError, Control, Orders
+from pilotfish_agent.capture.control import IN_FLIGHT, CaptureUnavailableError, Control, Orders
 from pilotfish_agent.capture.flows import Flows
 from pilotfish_agent.capture.http1 import Conversation
 from pilotfish_agent.capture.recorder import Recorder
@@ -43,6 +43,8 @@ class Tap:
         self._wanted = frozenset(interfaces)
         self._recorder = recorder
         self._gone = {"packets": 0, "dropped": 0}
+        self._in_flight: dict[str, int] = {}
+        self._count_at = 0.0
         self.flows = Flows(ports, lambda port, joined: Conversation(port, recorder, joined=joined))
         self.rings: dict[str, Ring] = {}
         self.problem: str | None = None
@@ -106,14 +108,21 @@ class Tap:
             self.flows.watch(self._ports, time.time_ns())
 
     def counters(self) -> Mapping[str, int]:
-        """Absolute: ``tap:...`` and ``dropped:kernel``, the packets that found no room in a ring."""
+        """Absolute: ``tap:...`` and ``dropped:kernel``, the packets that found no room in a ring.
+
+        Of a moment within the last `LOOK_S`: ``in_flight:PORT``.
+        """
+        if time.monotonic() >= self._count_at:  # it looks at every connection
+            self._count_at = time.monotonic() + LOOK_S
+            self._in_flight = {f"{IN_FLIGHT}:{port}": n for port, n in self.flows.in_flight().items()}
         packets, dropped = self._gone["packets"], self._gone["dropped"]
         for ring in self.rings.values():
             ring.count()
             packets += ring.packets
             dropped += ring.dropped
         found = {f"tap:{name}": n for name, n in self.flows.counters.items()}
-        return found | {"tap:kernel_packets": packets, "tap:flows": len(self.flows), "dropped:kernel": dropped}
+        found |= {"tap:kernel_packets": packets, "tap:flows": len(self.flows), "dropped:kernel": dropped}
+        return found | self._in_flight
 
     def close(self) -> None:
         """Ends the view: what is open is `incomplete`."""

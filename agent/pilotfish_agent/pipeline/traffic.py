@@ -17,6 +17,7 @@ import numpy as np
 from pilotfish import exchange
 from pilotfish.exchange import Record
 from pilotfish.wire import FrameError
+from pilotfish_agent.capture.control import IN_FLIGHT
 from pilotfish_agent.capture.supervisor import Supervisor
 from pilotfish_agent.decode._part import Route
 from pilotfish_agent.decode._runner import Decoders
@@ -340,7 +341,7 @@ class Traffic:
         open_now: dict[str, float] = {}
         for name, n in self._capture.view.counters.items():
             group, _, word = name.partition(":")
-            if group == "in_flight" and word.isdigit():
+            if group == IN_FLIGHT and word.isdigit():
                 target = self._target_of(int(word))
                 open_now[target] = open_now.get(target, 0.0) + n
         yield from (Sample(requests.IN_FLIGHT, (target,), n) for target, n in open_now.items())
