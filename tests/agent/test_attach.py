@@ -10,7 +10,8 @@ import urllib.request
 import pytest
 
 from pilotfish_agent.capture import rights
-from tests.agent.live import PILOTFISH, Live, until
+from tests.agent.live import PILOTFISH, SCRIPT, Live, until
+from tests.system import needs
 
 HANDS_OVER = """
 import socket, sys, time
@@ -201,3 +202,32 @@ def test_captured_traffic_is_of_the_target_whose_port_it_is(live: Live) -> None:
             model.wait()
             assert model.stdout is not None
             model.stdout.close()
+
+
+@needs("unshare", package="util-linux")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a PID namespace")
+def test_a_model_in_another_pid_namespace_is_told_of_and_its_traffic_is_seen(live: Live) -> None:
+    """As in a pod that does not share it: a notice, target_up 0, and calls all the same."""
+    model = subprocess.Popen([sys.executable, "-c", HTTP], stdout=subprocess.PIPE, text=True)
+    assert model.stdout is not None
+    port = int(model.stdout.readline())
+    apart = ["unshare", "--pid", "--fork", "--mount-proc"]
+    agent = [SCRIPT, "attach", "--listen", "127.0.0.1:0", "--instance", "toy", "--port", str(port)]
+    with open(live.root / "err", "ab") as err:
+        live.process = subprocess.Popen([*apart, *agent], env=live.env, stderr=err)
+    try:
+        until(lambda: live.status().get("capture", {}).get("mode") == "tap", "the tap")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/predict", b"{}", timeout=10) as answer:
+            assert answer.status == 200
+        until(lambda: live.metric("pilotfish_requests_total") == 1.0, "the call")
+        assert live.metric("pilotfish_target_up") == 0.0
+        assert [n for n in live.status()["notices"] if "not in this PID namespace" in n]
+        assert "not in this PID namespace" in live.err
+    finally:
+        parent = live.process.pid  # unshare itself waits, deaf, for the agent
+        with open(f"/proc/{parent}/task/{parent}/children") as children:
+            os.kill(int(children.read()), signal.SIGTERM)
+        assert live.process.wait(20) == 0
+        model.kill()
+        model.wait()
+        model.stdout.close()

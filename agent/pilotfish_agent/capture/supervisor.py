@@ -218,11 +218,21 @@ class Supervisor:
                 if now - asked > BEAT_SECONDS + 1.0 and self._child is not None:
                     self._child.heard = now  # we were stopped ourselves: its silence proves nothing
                 asked = now
-                self._step(now)
+                self._step_safely(now)
                 if self._wait():
                     return
         finally:
             self._end(END_SECONDS)
+
+    def _step_safely(self, now: float) -> None:
+        try:
+            self._step(now)
+        except Exception as error:  # noqa: BLE001 - a fault costs the tap a pause, not the thread, which must stop it
+            words = f"{type(error).__name__}: {error}"
+            self._events.emit(UNAVAILABLE, reason="failed", words=words, exc_info=True)
+            self._end(END_SECONDS)
+            self._show(reason="failed", words=words)
+            self._next_look = self._next_start = now + AGAIN_SECONDS
 
     def _wait(self) -> bool:
         """Until something happens or a beat is over; whether it is time to end."""
