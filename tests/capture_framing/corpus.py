@@ -308,7 +308,7 @@ CONNECTIONS = (
     Case("SSH", ((SERVER, b"SSH-2.0-x\r\n"), (CLIENT, b"SSH-2.0-y\r\n" + GET), (SERVER, OK)), ((b"", 0, OPAQUE),)),
     Case("Redis", ((CLIENT, b"*1\r\n$4\r\nPING\r\n"), (SERVER, b"+PONG\r\n")), ((b"", 0, OPAQUE),)),
     Case("TLS after a request", ((CLIENT, GET), (SERVER, OK), (CLIENT, b"\x16\x03\x01" + GET), (SERVER, OK)), (NEXT, DIM), ("request_line",)),
-    Case("too many requests unanswered", ((CLIENT, GET * 300),), ((GONE,) * 256 + (DIM,)), ("too_many_open",)),
+    Case("too many requests unanswered", ((CLIENT, GET * 300),), ((GONE,) * 128 + (DIM,)), ("too_many_open",)),
 )  # fmt: skip
 
 CASES: Final = (*LENGTH_AND_CODING, *LENGTHS, *CHUNKS, *LINES, *ANSWERS, *CONNECTIONS)

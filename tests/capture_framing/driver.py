@@ -79,7 +79,7 @@ def run(script: Iterable[Step], cuts: Sequence[int] = (), *, reset: bool = False
     talk.end(last, reset=reset)
     made.flush(0.0)
     assert talk.in_flight == 0
-    assert made.holder.held == 0
+    assert (made.holder.held, made.holder.heads) == (0, 0)
     seen = [(line, r.status, r.flags) for line, r in sink.records()]
     problems = {k.removeprefix("framing:"): n for k, n in made.counters.items() if k.startswith("framing:")}
     return seen, problems

@@ -352,3 +352,22 @@ def test_foreign_methods_after_a_gap_are_skipped() -> None:
     wire.server(OK)
     wire.talk.end(0)
     assert wire.seen() == []
+
+
+def test_heads_of_many_connections_are_bounded() -> None:
+    """Half heads, and requests nobody answers, share a bound; beyond it a connection is given up, and counted."""
+    for ask, answer in (
+        (b"GET /" + b"a" * 50_000, b""),
+        (GET, b"HTTP/1.1 200 " + b"a" * 50_000),
+        (b"GET /%b HTTP/1.1\r\n\r\n" % (b"a" * 9_000) * 9, b""),
+    ):
+        sink = Sink()
+        made = recorder(sink)
+        talks = [Conversation(80, made) for _ in range(200)]
+        for talk in talks:
+            play(talk, [(CLIENT, ask), (SERVER, answer)])
+            assert made.holder.heads <= made.holder.heads_limit + 64_000
+        assert made.counters["framing:no_room_for_heads"] > 50
+        for talk in talks:
+            talk.end(0)
+        assert made.holder.heads == 0

@@ -47,10 +47,10 @@ def test_anything(steps: list[tuple[str, bytes, int]], joined: bool, bodies: str
             made.flush(now / 1e9)
         else:
             talk.end(now, reset=what == "reset")
-        assert talk.in_flight <= 256
+        assert talk.in_flight <= 128
         assert len(talk.part_q) + len(talk.part_r) <= 2 * _head.MAX_HEAD
     talk.end(1 << 62)
-    assert made.holder.held == 0
+    assert (made.holder.held, made.holder.heads) == (0, 0)
     for at in range(3):
         made.flush(1e10 + at)
     told = sum(n for k, n in made.counters.items() if k.startswith("exchanges:"))
@@ -74,9 +74,10 @@ def test_endless_beginnings_stay_small() -> None:
             talk.request(ask, 0, len(ask), at)
             talk.response(answer, 0, len(answer), at)
             assert len(talk.part_q) + len(talk.part_r) <= 2 * _head.MAX_HEAD
-            assert talk.in_flight <= 256
+            assert talk.in_flight <= 128
             assert made.holder.held <= 1 << 20
         talk.end(9)
+        assert (made.holder.held, made.holder.heads) == (0, 0)
     assert len(_head.requests) <= _head.TABLE
     assert len(_head.answers) <= _head.TABLE
 

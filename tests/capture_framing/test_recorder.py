@@ -284,3 +284,16 @@ def test_the_sender_never_waits(tmp_path: pathlib.Path) -> None:
         assert sender(b"z")
         assert again.recv(10) == b"z"
     sender.close()
+
+
+def test_orders_and_the_end_lose_no_copy() -> None:
+    """What a window kept goes when orders change, and when the capture ends."""
+    sink = Sink()
+    made = recorder(sink, bodies="sampled")
+    talk = Conversation(80, made)
+    for _ in range(3):
+        say(talk, 10)
+    made.configure(bodies="sampled", budget=5_000, body_limit=100)
+    say(talk, 10)
+    made.close()
+    assert told(sink) == 4

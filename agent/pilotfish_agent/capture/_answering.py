@@ -80,14 +80,17 @@ def _read_head(talk: Conversation, data: Buffer, at: int, stop: int, now: int) -
         if end > 3:
             return _answer(talk, _head.answer_head(bytes(data[at:end])), end - at, end, now)
     part += data[at : min(stop, at + _head.MAX_HEAD - old)]
+    talk.holder.heads += len(part) - old
     end = part.find(HEAD_END, max(0, old - 3)) + 4
     if end > 3:
         head = _head.answer_head(bytes(part[:end]))
-        part.clear()
+        talk.clear_r()
         return _answer(talk, head, end, at + end - old, now)
     reason = _head.early(part, old, asked=False)
     if reason is None and len(part) >= _head.MAX_HEAD:
         reason = _head.HEAD_TOO_LARGE
+    if reason is None and talk.holder.heads > talk.holder.heads_limit:
+        reason = _head.ROOM
     talk.r = PART
     if reason is None:
         return stop
@@ -161,7 +164,7 @@ def _body(talk: Conversation, data: Buffer, at: int, stop: int, now: int) -> int
 
 def _answered(talk: Conversation, now: int) -> None:
     """The answer is whole."""
-    item = talk.pending.popleft()
+    item = talk.pending.pop(0)
     head = item.answer_head
     assert head is not None
     talk.r = DONE if head.close else HEAD
@@ -180,7 +183,7 @@ def _switch(talk: Conversation, item: Pending, now: int, at: int) -> int:
     whole = talk.q == HOLD if item.head.is_connect else item.head.upgrade and talk.q in (HEAD, PART, DONE)
     if not whole or len(talk.pending) > 1 or talk.part_q:
         return _bad_answer(talk, _head.UPGRADE, now, at)
-    talk.finish(talk.pending.popleft(), now, exchange.UPGRADED)
+    talk.finish(talk.pending.pop(0), now, exchange.UPGRADED)
     talk.ignore()
     return at
 
@@ -189,9 +192,9 @@ def _bad_answer(talk: Conversation, reason: str, now: int, at: int = 0) -> int:
     """Nobody knows which answer belongs to which request any more."""
     talk.recorder.problem(reason)
     while talk.pending:
-        talk.finish(talk.pending.popleft(), now, exchange.AMBIGUOUS)
+        talk.finish(talk.pending.pop(0), now, exchange.AMBIGUOUS)
     talk.q = talk.r = DEAD
-    talk.part_r.clear()
-    talk.part_q.clear()
+    talk.clear_r()
+    talk.clear_q()
     talk.asked = talk.reading_q = talk.reading_r = None
     return at

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from pilotfish import exchange
 from pilotfish_agent.capture import _head
 from pilotfish_agent.capture._body import Chunks
-from pilotfish_agent.capture._pending import CHOSEN, IF_ERROR, Kept, Pending
+from pilotfish_agent.capture._pending import CHOSEN, IF_ERROR, PENDING_BYTES, Kept, Pending
 from pilotfish_agent.capture._states import (
     BODY,
     CAUGHT,
@@ -66,11 +66,12 @@ def _read_head(talk: Conversation, data: Buffer, at: int, stop: int, now: int) -
         if end > 3 and data.find(b"\r\n", at, at + 2) != at:
             return _ask(talk, _head.request_head(bytes(data[at:end])), end - at, end)
     part += data[at : min(stop, at + _head.MAX_HEAD - old)]
+    talk.holder.heads += len(part) - old
     if part[:1] == b"\r" and part[1:2] in _LF_OR_NOT_YET:  # one empty line may come before a request
         talk.q = PART
         if len(part) == 1:
             return at + 1
-        part.clear()
+        talk.clear_q()
         if talk.blank:
             return _bad_request(talk, _head.EMPTY_LINES, now, 2, at + 2 - old)
         talk.blank = True
@@ -78,11 +79,13 @@ def _read_head(talk: Conversation, data: Buffer, at: int, stop: int, now: int) -
     end = part.find(HEAD_END, max(0, old - 3)) + 4
     if end > 3:
         head = _head.request_head(bytes(part[:end]))
-        part.clear()
+        talk.clear_q()
         return _ask(talk, head, end, at + end - old)
     reason = _head.early(part, old, asked=True)
     if reason is None and len(part) >= _head.MAX_HEAD:
         reason = _head.HEAD_TOO_LARGE
+    if reason is None and talk.holder.heads > talk.holder.heads_limit:
+        reason = _head.ROOM
     talk.q = PART
     if reason is None:
         return stop
@@ -92,7 +95,7 @@ def _read_head(talk: Conversation, data: Buffer, at: int, stop: int, now: int) -
 
 def _no_head(talk: Conversation, reason: str, size: int, at: int) -> int:
     """What came is no request's head."""
-    talk.part_q.clear()
+    talk.clear_q()
     if reason == _head.FOREIGN:
         if talk.fresh and not talk.pending:
             talk.opaque(talk.began_q, size)
@@ -111,7 +114,12 @@ def _ask(talk: Conversation, head: _head.RequestHead, size: int, at: int) -> int
         talk.r = HEAD
     if len(talk.pending) >= MAX_OPEN:
         return _bad_request(talk, _head.OPEN, talk.began_q, size, at)
+    charge = len(head.raw) + len(head.line) + PENDING_BYTES
+    if talk.holder.heads + charge > talk.holder.heads_limit:
+        return _bad_request(talk, _head.ROOM, talk.began_q, size, at)
+    talk.holder.heads += charge
     item = talk.asked = Pending(head, talk.began_q, size)
+    item.charge = charge
     talk.pending.append(item)
     recorder = talk.recorder
     if recorder.keep:
@@ -173,6 +181,7 @@ def _bad_request(talk: Conversation, reason: str, began: int, size: int, at: int
     else:
         item = Pending(_head.NO_HEAD, began, size)
     item.release()
+    item.question = item.answer = None
     item.flags |= exchange.AMBIGUOUS
     talk.q = DEAD
     talk.asked = talk.reading_q = None

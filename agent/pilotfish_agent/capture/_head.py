@@ -43,6 +43,7 @@ NO_BODY: Final = "length_without_body"
 OBS_FOLD: Final = "folded_line"
 OPEN: Final = "too_many_open"
 REQUEST_LINE: Final = "request_line"
+ROOM: Final = "no_room_for_heads"
 SPACE: Final = "space_in_field_name"
 STATUS_LINE: Final = "status_line"
 TRAILER: Final = "trailer"
@@ -53,7 +54,7 @@ VERSION: Final = "http_version"
 REASONS: Final = (
     AFTER_CLOSE, BARE_CR, BARE_LF, CHUNK_END, CHUNK_EXTENSION, CHUNK_LINE, CHUNK_SIZE, CODING, CODING_AND_LENGTH,
     CODING_IN_1_0, CODINGS, EMPTY_LINES, FIELD_LINE, FIELD_VALUE, HEAD_TOO_LARGE, INTERIM, LENGTH, LENGTHS, LOOKALIKE,
-    NO_BODY, OBS_FOLD, OPEN, REQUEST_LINE, SPACE, STATUS_LINE, TRAILER, TUNNEL, UNASKED, UPGRADE, VERSION,
+    NO_BODY, OBS_FOLD, OPEN, REQUEST_LINE, ROOM, SPACE, STATUS_LINE, TRAILER, TUNNEL, UNASKED, UPGRADE, VERSION,
 )  # fmt: skip
 """Why a message is ambiguous: values of ``reason`` in the capture's counts."""
 FOREIGN: Final = "foreign"

@@ -12,22 +12,26 @@ NOTHING, IF_ERROR, CHOSEN = range(3)
 """What of an exchange is kept: nothing, bodies while it may become an error, bodies because the sample took it."""
 OVERHEAD: Final = 64
 """What a small piece costs in memory beside its bytes."""
+PENDING_BYTES: Final = 512
+"""What a `Pending` costs in memory beside its head and bodies."""
 Buffer = bytes | bytearray | mmap.mmap
 _LATEST: Final = 0xFFFFFFFF
 
 
 class Holder:
-    """How many bytes of bodies this process holds for exchanges that are not over.
+    """How many bytes this process holds for exchanges that are not over, all connections together.
 
     Attributes:
-        held: bytes now; limit: at most this many.
+        held: bytes of bodies now; limit: at most this many.
+        heads: bytes of heads now, whole or not; heads_limit: above it a connection is given up at its next head.
     """
 
-    __slots__ = ("held", "limit")
+    __slots__ = ("heads", "heads_limit", "held", "limit")
 
-    def __init__(self, limit: int) -> None:
-        self.held = 0
+    def __init__(self, limit: int, heads_limit: int) -> None:
+        self.held = self.heads = 0
         self.limit = limit
+        self.heads_limit = heads_limit
 
 
 class Kept:
@@ -91,12 +95,13 @@ class Pending:
         question, answer: what is kept of the bodies.
         answer_head: of the final answer; None before it came.
         first: ns from the start to the answer's first byte. got: bytes of the answer so far. seen: ns of the last one.
-        interim: 1xx answers so far. flags: of `exchange`. marks: see `exchange.Copy`.
+        charge: bytes counted in `Holder.heads`. interim: 1xx answers so far. flags: of `exchange`.
+        marks: see `exchange.Copy`.
     """
 
     __slots__ = (
-        "answer", "answer_head", "draw", "first", "flags", "got", "head", "interim", "keep", "marks", "question",
-        "seen", "sent", "started",
+        "answer", "answer_head", "charge", "draw", "first", "flags", "got", "head", "interim", "keep", "marks",
+        "question", "seen", "sent", "started",
     )  # fmt: skip
 
     def __init__(self, head: RequestHead, started: int, sent: int) -> None:
@@ -109,7 +114,7 @@ class Pending:
         self.answer: Kept | None = None
         self.answer_head: AnswerHead | None = None
         self.first = NONE
-        self.got = self.interim = self.flags = 0
+        self.charge = self.got = self.interim = self.flags = 0
         self.seen = started
         self.marks: list[tuple[int, int]] | None = None
 

@@ -7,7 +7,7 @@ from typing import Final
 
 Buffer = bytes | bytearray | mmap.mmap
 """All have `find`, and give bytes (or what becomes bytes) when sliced."""
-MAX_OPEN: Final = 256
+MAX_OPEN: Final = 128
 """Requests that wait for their answers on one connection."""
 MAX_INTERIM: Final = 32
 """1xx answers to one request."""

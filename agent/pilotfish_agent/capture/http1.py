@@ -10,13 +10,12 @@ After lost bytes framing goes on at a segment that begins a request, on connecti
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 from pilotfish import exchange
 from pilotfish_agent.capture import _answering, _asking, _head
 from pilotfish_agent.capture._body import Chunks
-from pilotfish_agent.capture._pending import CHOSEN, IF_ERROR, Kept, Pending
+from pilotfish_agent.capture._pending import CHOSEN, IF_ERROR, PENDING_BYTES, Kept, Pending
 from pilotfish_agent.capture._states import (
     CAUGHT,
     CLOSE,
@@ -60,7 +59,7 @@ class Conversation:
         self.short_started = self.short_sent = 0
         self.short_body: bytes | None = None
         self.short_draw = 1.0
-        self.pending: deque[Pending] = deque()
+        self.pending: list[Pending] = []
         self.asked: Pending | None = None  # whose request is being read
         self.part_q, self.part_r = bytearray(), bytearray()
         self.began_q = self.began_r = 0
@@ -152,9 +151,9 @@ class Conversation:
         if self.q == CAUGHT:
             self.recorder.problem(_head.UNASKED)
         if self.pending and self.r == CLOSE and not reset:
-            self.finish(self.pending.popleft(), 0, 0)
+            self.finish(self.pending.pop(0), 0, 0)
         while self.pending:
-            item = self.pending.popleft()
+            item = self.pending.pop(0)
             cut = self.r == SYNC or item.flags & exchange.INCOMPLETE
             self.finish(item, 0 if cut else now, exchange.INCOMPLETE if cut else exchange.ABORTED)
         if self.tail is not None:
@@ -166,7 +165,7 @@ class Conversation:
     def _lost_request_bytes(self) -> None:
         if self.asked is not None:
             self.asked.flags |= exchange.INCOMPLETE
-        self.part_q.clear()
+        self.clear_q()
         self.asked = self.reading_q = None
         self.q = SYNC
         if self.r == SYNC:  # what comes may answer the request that is lost, not the one that is open
@@ -182,7 +181,7 @@ class Conversation:
             self.settle()
         elif self.pending:
             self.pending[0].flags |= exchange.INCOMPLETE
-        self.part_r.clear()
+        self.clear_r()
         self.reading_r = None
         self.r = SYNC
         if self.q == HEAD:
@@ -191,8 +190,8 @@ class Conversation:
     def settle(self) -> None:
         """A new request begins after bytes were lost: what is open was answered, we do not know when."""
         while self.pending:
-            self.finish(self.pending.popleft(), 0, exchange.INCOMPLETE)
-        self.part_r.clear()
+            self.finish(self.pending.pop(0), 0, exchange.INCOMPLETE)
+        self.clear_r()
         self.reading_r = None
 
     def give_up(self) -> None:
@@ -210,7 +209,18 @@ class Conversation:
         """Nothing of what may still come is looked at."""
         self.q = self.r = IGNORE
         self.tail = self.asked = self.reading_q = self.reading_r = None
-        self.part_q, self.part_r = bytearray(), bytearray()
+        self.clear_q()
+        self.clear_r()
+
+    def clear_q(self) -> None:
+        """The request's head is whole, or none."""
+        self.holder.heads -= len(self.part_q)
+        self.part_q.clear()
+
+    def clear_r(self) -> None:
+        """Likewise the answer's."""
+        self.holder.heads -= len(self.part_r)
+        self.part_r.clear()
 
     def tail_sent(self, size: int, now: int) -> None:
         """Bytes of the client nobody can read."""
@@ -240,6 +250,8 @@ class Conversation:
         if head is None:
             return
         item = Pending(head, self.short_started, self.short_sent)
+        item.charge = len(head.raw) + len(head.line) + PENDING_BYTES
+        self.holder.heads += item.charge
         if self.short_body is not None:
             item.draw = self.short_draw
             item.keep = CHOSEN if item.draw < self.recorder.threshold else IF_ERROR
@@ -281,6 +293,8 @@ class Conversation:
                 copy = exchange.Copy(exchange.Record(*record, flags | cut), *bodies, tuple(item.marks or ()))
                 recorder.copy(line, copy, item.draw)
         item.release()
+        self.holder.heads -= item.charge
+        item.charge = 0
         item.question = item.answer = None
         if not copied:
             recorder.finish(line, *record[:7], flags)

@@ -15,7 +15,7 @@ from typing import Final
 
 from pilotfish import exchange
 from pilotfish_agent.capture._pending import Holder
-from pilotfish_agent.capture._reservoir import Item, Reservoir
+from pilotfish_agent.capture._reservoir import Reservoir
 
 BUDGET: Final = 8 << 20
 BODY_LIMIT: Final = 1 << 20
@@ -25,6 +25,8 @@ ERROR_BODY: Final = 64 << 10
 """Bytes of a request kept only because it may become an error."""
 IN_FLIGHT: Final = 4 << 20
 """Bytes held for exchanges that are not over, all connections together."""
+HEADS: Final = 4 << 20
+"""Bytes of heads, whole or not, of exchanges that are not over, all connections together."""
 WAITING: Final = 4 << 20
 """Bytes that wait for the agent."""
 WINDOW_S: Final = 0.25
@@ -82,7 +84,7 @@ class Recorder:
         clock: Callable[[], float] = time.time,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self.holder = Holder(IN_FLIGHT)
+        self.holder = Holder(IN_FLIGHT, HEADS)
         self.draw = draw
         self.threshold = 0.0
         self._send = send
@@ -112,7 +114,7 @@ class Recorder:
         self.body_limit = min(body_limit, LARGEST_BODY)
         self.error_body = min(body_limit, ERROR_BODY)
         self._window_s = max(FEWEST_S, min(WINDOW_S, WINDOW_BYTES / max(budget, 1)))
-        self._open_window()
+        self._next_window()
 
     @property
     def counters(self) -> dict[str, int]:
@@ -189,13 +191,19 @@ class Recorder:
         elif now >= self._window_ends:
             self._window_ends = now + self._window_s
             self.share = max(self.share / 2, LEAST_SHARE) if self.waiting else min(self.share * RECOVERY, 1.0)
-            kept: list[Item] = self._reservoir.close()
-            self._open_window()
-            for _, _, packed, line in kept:
-                self._wait(packed, line)
+            self._next_window()
             self._send_waiting()
 
-    def _open_window(self) -> None:
+    def close(self) -> None:
+        """The capture ends: what the window kept goes now, as far as the agent takes it."""
+        self._next_window()
+        if self._records:
+            self._emit()
+        self._send_waiting()
+
+    def _next_window(self) -> None:
+        for _, _, packed, line in self._reservoir.close():
+            self._wait(packed, line)
         bytes_ = min(self.budget * self._window_s, WINDOW_BYTES) * self.share
         self._errors_left = min(self._errors_left, 0.0) + bytes_ * ERROR_SHARE
         self._reservoir.open(bytes_)
