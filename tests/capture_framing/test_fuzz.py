@@ -5,10 +5,11 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pilotfish import exchange
 from pilotfish_agent.capture import _head
 from pilotfish_agent.capture.http1 import Conversation
 from tests.capture_framing.corpus import CASES
-from tests.capture_framing.driver import Sink, recorder
+from tests.capture_framing.driver import CLIENT, SERVER, Sink, recorder, run
 
 PIECES = (
     b"\r\n", b"\n", b"\r", b"\r\n\r\n", b" ", b":", b"0\r\n\r\n", b"5\r\nhello\r\n", b"GET /a HTTP/1.1\r\n",
@@ -55,6 +56,36 @@ def test_anything(steps: list[tuple[str, bytes, int]], joined: bool, bodies: str
         made.flush(1e10 + at)
     told = sum(n for k, n in made.counters.items() if k.startswith("exchanges:"))
     assert len(sink.records()) + len(sink.copies()) == told
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from([CLIENT, SERVER]), BYTES.filter(bool)), max_size=8),
+    st.lists(st.integers(1, 400), max_size=20),
+)
+def test_any_bytes_in_any_split(script: list[tuple[str, bytes]], cuts: list[int]) -> None:
+    """The exchanges are a function of the bytes, not of the segments."""
+    assert run(script, cuts) == run(script)
+
+
+def test_a_given_up_connection_still_tells_what_was_ambiguous() -> None:
+    """Giving up after lost bytes lets nothing go untold, and nothing held."""
+    sink = Sink()
+    made = recorder(sink)
+    talk = Conversation(80, made)
+    get = b"GET /a HTTP/1.1\r\n\r\n"
+    talk.lost(from_client=True)
+    bad = get * 2 + b"POST /b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n"
+    talk.request(bad, 0, len(bad), 1)
+    talk.response(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 0, 38, 2)
+    talk.end(3)
+    made.flush(0.0)
+    assert [(line, r.flags) for line, r in sink.records()] == [
+        (b"GET /a", 0),
+        (b"GET /a", exchange.INCOMPLETE),
+        (b"", exchange.AMBIGUOUS),
+    ]
+    assert (made.holder.held, made.holder.heads) == (0, 0)
 
 
 def test_endless_beginnings_stay_small() -> None:

@@ -156,8 +156,6 @@ class Conversation:
             item = self.pending.pop(0)
             cut = self.r == SYNC or item.flags & exchange.INCOMPLETE
             self.finish(item, 0 if cut else now, exchange.INCOMPLETE if cut else exchange.ABORTED)
-        if self.tail is not None:
-            self.finish(self.tail, 0, 0)
         self.ignore()
 
     # For `_asking` and `_answering`: what is lost, ambiguous, opaque or over.
@@ -207,6 +205,8 @@ class Conversation:
 
     def ignore(self) -> None:
         """Nothing of what may still come is looked at."""
+        if self.tail is not None:
+            self.finish(self.tail, 0, 0)
         self.q = self.r = IGNORE
         self.tail = self.asked = self.reading_q = self.reading_r = None
         self.clear_q()
