@@ -9,9 +9,10 @@ import sys
 import pytest
 
 from pilotfish_agent.capture.settings import Config
-from pilotfish_agent.capture.supervisor import MODE, MODES
+from pilotfish_agent.capture.view import MODE, MODES
 from pilotfish_core.metrics import Sample, Unavailable
 from tests.capture_process.watched import Model, Watched, gone, running, until
+from tests.system import needs
 
 AUTO = Config()
 GIVEN = Config(ports=(7,))
@@ -118,6 +119,31 @@ def test_a_scrape_targets_port_is_not_the_models_unless_it_is_the_only_one(tmp_p
             assert supervisor.view.ports == (pages,)
             serving = model.open()
             until(lambda: supervisor.view.ports == (serving,), "the serving port alone")
+
+
+@needs("unshare", package="util-linux")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a network namespace")
+def test_a_model_in_another_network_is_said(tmp_path: pathlib.Path) -> None:
+    """Its traffic is not ours to see; where the target moves to this network the tap begins."""
+    with Model("unshare", "--net") as model, Model() as here:
+        here.open()
+        with running(Watched(tmp_path, AUTO, model=model.process.pid)) as supervisor:
+            until(lambda: supervisor.view.reason == "not_supported", "the reason")
+            assert "network namespace" in supervisor.notices()[0]
+            supervisor.follow((("me", (here.process.pid,)),))
+            supervisor.captured()
+            assert supervisor.view.reason is None
+
+
+def test_a_fault_of_the_supervisor_is_told_and_ends_nothing(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot look at ports: the reason is there, no process is left, and it can still be stopped."""
+    supervisor = Watched(tmp_path, AUTO, model=os.getppid())
+    monkeypatch.setattr(supervisor, "_find", lambda *_: 1 / 0)
+    with running(supervisor):
+        until(lambda: supervisor.view.reason == "failed", "the reason")
+        assert supervisor.view.words == "ZeroDivisionError: division by zero"
 
 
 def test_off_is_off(tmp_path: pathlib.Path) -> None:

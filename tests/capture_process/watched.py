@@ -60,9 +60,9 @@ for line in sys.stdin:
 class Model:
     """A process that listens as it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, *before: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", MODEL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*before, sys.executable, "-c", MODEL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def _ask(self, text: str) -> str:

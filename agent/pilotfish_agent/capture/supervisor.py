@@ -11,8 +11,8 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from pilotfish_agent.capture import rights
@@ -20,25 +20,11 @@ from pilotfish_agent.capture._child import Child
 from pilotfish_agent.capture.control import BEAT_SECONDS, CODE_UNAVAILABLE, IN_FLIGHT, Orders, RelayOrders
 from pilotfish_agent.capture.ports import Found, PortFinder, other_network
 from pilotfish_agent.capture.settings import MAX_PORTS, Config
+from pilotfish_agent.capture.view import View, group, sealed, total
 from pilotfish_agent.launch.guard import Backoff
 from pilotfish_core.events import Event, Events
-from pilotfish_core.metrics import Metric, Reading, Reason, Sample, Unavailable
+from pilotfish_core.metrics import Reading, Reason
 
-MODES: Final = ("tap", "relay", "sdk", "off")
-MODE = Metric("pilotfish_capture_mode", "gauge", "How the model's traffic is seen: 1 for the mode in force.", ("mode",))
-EXCHANGES = Metric(
-    "pilotfish_capture_exchanges_total",
-    "counter",
-    "Exchanges pf-capture has seen by how they ended; compare with pilotfish_requests_total: the rest was dropped.",
-    ("outcome",),
-)
-FRAMING = Metric(
-    "pilotfish_capture_framing_problems_total",
-    "counter",
-    "Connections whose bytes could be read in two ways, by reason: timings only from there on, nothing is believed.",
-    ("reason",),
-)
-METRICS = (MODE, EXCHANGES, FRAMING)
 STARTED = Event("capture_started", "info", "Traffic is seen from outside.")
 ENDED = Event("capture_ended", "warning", "The capture process ended; it is started again, the model is untouched.")
 HUNG = Event("capture_hung", "warning", "The capture process said nothing and was ended; it is started again.")
@@ -57,35 +43,8 @@ ELSEWHERE: Final = "the model is in another network namespace; run Pilotfish in 
 SEALED: Final = (
     "the traffic is TLS or no HTTP/1.1, which a tap cannot read; --capture tap counts its connections all the same"
 )
-OPAQUE_ENOUGH: Final = 20
-"""Connections that could not be read, and none that could: then `auto` gives the tap up until the ports change."""
 AGAIN_SECONDS: Final = 60.0
 """Until the next attempt where the capture process said that it cannot work here."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What is known, of one moment.
-
-    Attributes:
-        mode: in force: one of `MODES`.
-        pid: of pf-capture, None while there is none.
-        ports: that it watches; by_target: the ports of each target, watched or not.
-        reason: why it does not see traffic, None while it does (or has nothing to see yet); words: for people.
-        restarts: how often it was started anew.
-        counters: absolute over all capture processes of this agent, as `control.Report` names them.
-        ended_cpu: CPU seconds of the capture processes that have ended.
-    """
-
-    mode: str
-    pid: int | None = None
-    ports: tuple[int, ...] = ()
-    by_target: Mapping[str, frozenset[int]] = field(default_factory=dict)
-    reason: Reason | None = None
-    words: str = ""
-    restarts: int = 0
-    counters: Mapping[str, int] = field(default_factory=dict)
-    ended_cpu: float = 0.0
 
 
 class Supervisor:
@@ -183,16 +142,11 @@ class Supervisor:
 
     def samples(self) -> Iterator[Reading]:
         """The mode in force, what was seen, and why nothing is where nothing is."""
-        view = self.view
-        yield from (Sample(MODE, (mode,), float(mode == view.mode)) for mode in MODES)
-        yield from (Sample(EXCHANGES, (name,), float(n)) for name, n in _group(view.counters, "exchanges"))
-        yield from (Sample(FRAMING, (name,), float(n)) for name, n in _group(view.counters, "framing"))
-        if view.reason is not None and not view.counters:
-            yield Unavailable("capture", "pilotfish_capture_exchanges_total", view.reason)
+        return self.view.samples()
 
     def dropped(self) -> dict[str, int]:
         """What pf-capture could not keep, by reason; empty before it has run."""
-        return dict(_group(self.view.counters, "dropped"))
+        return dict(group(self.view.counters, "dropped"))
 
     # -- the thread
 
@@ -325,7 +279,7 @@ class Supervisor:
             self._events.emit(STARTED, mode=report.mode, pid=child.pid, ports=list(self._orders.ports))
         if report.mode in {"tap", "relay"}:
             words = report.problem or ""
-            self._show(mode=report.mode, reason=None, words=words, counters=_sum(self._base, report.counters))
+            self._show(mode=report.mode, reason=None, words=words, counters=total(self._base, report.counters))
         if self._config.mode == "auto" and sealed(report.counters):
             self._sealed = self._orders.ports
             self._refuse(SEALED)
@@ -334,7 +288,7 @@ class Supervisor:
         code = child.reap(now)
         self._child = None
         report = child.report
-        self._base = _sum(self._base, {n: v for n, v in child.counters.items() if not n.startswith(f"{IN_FLIGHT}:")})
+        self._base = total(self._base, {n: v for n, v in child.counters.items() if not n.startswith(f"{IN_FLIGHT}:")})
         view = self.view
         self._show(mode="sdk", pid=None, counters=dict(self._base), ended_cpu=view.ended_cpu + child.usage)
         self._backoff.death(child.started, now)
@@ -355,31 +309,13 @@ class Supervisor:
             return
         child.close(seconds)
         child.reap(time.monotonic())
-        self._base = _sum(self._base, {n: v for n, v in child.counters.items() if not n.startswith(f"{IN_FLIGHT}:")})
+        self._base = total(self._base, {n: v for n, v in child.counters.items() if not n.startswith(f"{IN_FLIGHT}:")})
         self._show(
             mode="sdk", pid=None, counters=dict(self._base), ended_cpu=self.view.ended_cpu + child.usage, ports=()
         )
 
     def _show(self, **changes: Any) -> None:
         self.view = replace(self.view, **changes)
-
-
-def sealed(counters: Mapping[str, int]) -> bool:
-    """Whether nothing but connections was seen that nobody can read: TLS, or another protocol."""
-    seen = dict(_group(counters, "exchanges"))
-    opaque = seen.pop("opaque", 0)
-    return opaque >= OPAQUE_ENOUGH and not any(seen.values())
-
-
-def _group(counters: Mapping[str, int], group: str) -> Iterator[tuple[str, int]]:
-    for name, count in counters.items():
-        kind, _, reason = name.partition(":")
-        if kind == group:
-            yield reason, count
-
-
-def _sum(base: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
-    return {name: base.get(name, 0) + more.get(name, 0) for name in (*base, *(n for n in more if n not in base))}
 
 
 def _orders(config: Config, intake: str) -> Orders:
