@@ -204,7 +204,9 @@ def check(route: Route, seen: Observation) -> None:
         assert name
         assert name[0] != "@"
         assert len(column) == seen.rows, name
-        assert all(type(v) is float or v is None or (type(v) is str and len(v) <= 64) for v in column), name
+        _check_column(column)
+    if seen.prediction is not None:
+        _check_column(seen.prediction)
     assert seen.prediction is None or len(seen.prediction) == seen.rows
     assert seen.probabilities is None or len(seen.probabilities) == seen.rows * seen.n_classes
     assert seen.classes is None or len(seen.classes) == seen.n_classes
@@ -216,6 +218,14 @@ def check(route: Route, seen: Observation) -> None:
         counts = (tokens.input, tokens.output, tokens.cached_input, tokens.reasoning_output)
         assert all(n is None or 0 <= n <= 10**9 for n in counts)
     assert all(gap >= 0 for gap in seen.chunk_gaps)
+
+
+def _check_column(column: Any) -> None:
+    """A list of categories, or float64 numbers; a list of numbers would be taken for texts."""
+    if isinstance(column, list):
+        assert all(v is None or (type(v) is str and len(v) <= 64) for v in column)
+    else:
+        assert memoryview(column).format == "d"
 
 
 def resident() -> int:

@@ -12,7 +12,7 @@ import pytest
 from pilotfish_agent.decode._part import PROBLEMS
 from pilotfish_agent.decode._runner import PACKAGE
 from pilotfish_core import registry
-from tests.decode import captures
+from tests.decode import captures, fuzzing
 
 PATHS = captures.paths()
 
@@ -60,13 +60,10 @@ def test_cut_anywhere(path: pathlib.Path) -> None:
 def test_columns_have_a_row_each(path: pathlib.Path) -> None:
     """Every column is as long as there are rows."""
     capture = load(path)
-    _, seen = captures.decoders(captures.config(capture)).observe(captures.exchange(capture))
-    for column in seen.features.values():
-        assert len(column) == seen.rows
-    assert seen.prediction is None or len(seen.prediction) == seen.rows
-    assert seen.probabilities is None or len(seen.probabilities) == seen.rows * seen.n_classes
-    assert seen.ids is None or len(seen.ids) == seen.rows == len(set(seen.ids))
-    assert seen.classes is None or len(seen.classes) == seen.n_classes
+    route, seen = captures.decoders(captures.config(capture)).observe(captures.exchange(capture))
+    assert route is not None
+    fuzzing.check(route, seen)
+    assert seen.ids is None or len(set(seen.ids)) == seen.rows
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: f"{p.parent.name}/{p.stem}")

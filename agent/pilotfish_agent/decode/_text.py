@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from math import nan
 from typing import Final
 
 from pilotfish_core.nouns import Column
@@ -51,7 +53,7 @@ def columns(name: str, texts: Sequence[str | None]) -> dict[str, Column]:
     language = [text if text is not None and cat is None else None for text, cat in zip(texts, kept, strict=True)]
     found: dict[str, Column] = {}
     if any(text is not None for text in language):
-        found[f"{name}.length"] = [float("nan") if text is None else float(len(text)) for text in language]
+        found[f"{name}.length"] = array("d", [nan if text is None else len(text) for text in language])
         found[f"{name}.script"] = [None if text is None else script(text) for text in language]
         if all(text is None for text in kept):
             return found
