@@ -216,6 +216,36 @@ def server(handle: Callable[[socket.socket], object], *, family: int = socket.AF
         listener.shutdown(socket.SHUT_RDWR)  # wakes accept
 
 
+class Stage:
+    """One relay for many tests, before a server that does what each of them wants."""
+
+    def __init__(self, box: RelayBox) -> None:
+        self._box = box
+        self._handle: Callable[[socket.socket], object] = lambda _: None
+
+    @contextmanager
+    def play(self, handle: Callable[[socket.socket], object]) -> Iterator[RelayBox]:
+        """The server behaves like this for now."""
+        self._handle = handle
+        yield self._box
+
+    def __call__(self, connection: socket.socket) -> None:
+        self._handle(connection)
+
+    @classmethod
+    @contextmanager
+    def open(cls) -> Iterator[Stage]:
+        """A stage with its own server and relay."""
+        made: list[Stage] = []
+
+        def play(connection: socket.socket) -> None:
+            made[0](connection)
+
+        with server(play) as port, RelayBox(port) as box:
+            made.append(cls(box))
+            yield made[0]
+
+
 def everything(connection: socket.socket) -> bytes:
     """Reads to the end of bytes."""
     found = bytearray()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.capture_relay.box import RelayBox, everything, exactly, server, until
+from tests.capture_relay.box import RelayBox, Stage, everything, exactly, server, until
 
 PIECES = (
     b"POST /v1/models/m:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345",
@@ -92,7 +92,7 @@ def test_no_fault_in_framing_was_met(scripted: tuple[Scripted, RelayBox]) -> Non
     assert box.counter("relay:faults") == 0, box.report
 
 
-def test_large_bodies_are_the_same() -> None:
+def test_large_bodies_are_the_same(stage: Stage) -> None:
     """Megabytes in both directions at once: back pressure neither loses nor doubles a byte."""
     block = bytes(range(256)) * 4_096 * 8  # 8 MiB
 
@@ -100,7 +100,7 @@ def test_large_bodies_are_the_same() -> None:
         while data := connection.recv(1 << 18):
             connection.sendall(data)
 
-    with server(echo) as port, RelayBox(port) as box, connect(box) as client:
+    with stage.play(echo) as box, connect(box) as client:
         sender = threading.Thread(target=client.sendall, args=(block,))
         sender.start()
         got = exactly(client, len(block))
@@ -108,20 +108,20 @@ def test_large_bodies_are_the_same() -> None:
     assert got == block
 
 
-def test_a_server_that_speaks_first_is_heard() -> None:
+def test_a_server_that_speaks_first_is_heard(stage: Stage) -> None:
     """The greeting of HTTP/2, SMTP and the like passes though the client has said nothing."""
 
     def greet(connection: socket.socket) -> None:
         connection.sendall(b"hello")
         connection.sendall(connection.recv(100))
 
-    with server(greet) as port, RelayBox(port) as box, connect(box) as client:
+    with stage.play(greet) as box, connect(box) as client:
         assert exactly(client, 5) == b"hello"
         client.sendall(b"you")
         assert exactly(client, 3) == b"you"
 
 
-def test_a_client_that_ends_its_half_gets_its_answer() -> None:
+def test_a_client_that_ends_its_half_gets_its_answer(stage: Stage) -> None:
     """shutdown(SHUT_WR) reaches the model, whose answer comes after it; the end of the model's half comes too."""
 
     def answer_at_the_end(connection: socket.socket) -> None:
@@ -129,13 +129,13 @@ def test_a_client_that_ends_its_half_gets_its_answer() -> None:
         time.sleep(0.1)
         connection.sendall(asked[::-1])
 
-    with server(answer_at_the_end) as port, RelayBox(port) as box, connect(box) as client:
+    with stage.play(answer_at_the_end) as box, connect(box) as client:
         client.sendall(b"abc")
         client.shutdown(socket.SHUT_WR)
         assert everything(client) == b"cba"
 
 
-def test_a_server_that_ends_its_half_still_hears() -> None:
+def test_a_server_that_ends_its_half_still_hears(stage: Stage) -> None:
     """The other way round: the model ends first, the client's bytes still come."""
     heard: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
@@ -143,7 +143,7 @@ def test_a_server_that_ends_its_half_still_hears() -> None:
         connection.shutdown(socket.SHUT_WR)
         heard.put(everything(connection))
 
-    with server(end_first) as port, RelayBox(port) as box, connect(box) as client:
+    with stage.play(end_first) as box, connect(box) as client:
         assert everything(client) == b""
         client.sendall(b"one")
         time.sleep(0.05)
@@ -178,7 +178,7 @@ def test_streams_pass_chunk_by_chunk(kind: str) -> None:
         until(lambda: box.lines() == ["POST /v1/chat/completions 200"], "the exchange")
 
 
-def test_websocket_frames_pass() -> None:
+def test_websocket_frames_pass(stage: Stage) -> None:
     """After 101 the bytes are nobody's HTTP: they pass both ways."""
 
     def upgrade(connection: socket.socket) -> None:
@@ -187,7 +187,7 @@ def test_websocket_frames_pass() -> None:
         while data := connection.recv(1_000):
             connection.sendall(data)
 
-    with server(upgrade) as port, RelayBox(port) as box, connect(box) as client:
+    with stage.play(upgrade) as box, connect(box) as client:
         client.sendall(b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
         assert client.recv(1_000).startswith(b"HTTP/1.1 101")
         for frame in (b"\x81\x85abcd\x00\x01\x02\x03\x04", b"\x89\x00", b"GET / HTTP/1.1\r\n\r\n"):

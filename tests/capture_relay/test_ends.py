@@ -19,6 +19,7 @@ import pytest
 from benchmarks.capture.relay_bench import rss
 from tests.capture_relay.box import (
     RelayBox,
+    Stage,
     closes_with,
     everything,
     exactly,
@@ -90,7 +91,7 @@ def test_orders_move_the_upstream() -> None:
             assert everything(client) == b"second"
 
 
-def test_a_reset_of_the_client_reaches_the_model() -> None:
+def test_a_reset_of_the_client_reaches_the_model(stage: Stage) -> None:
     """And not a mere end, which some protocols take for a complete message."""
     seen: queue.SimpleQueue[str] = queue.SimpleQueue()
 
@@ -98,7 +99,7 @@ def test_a_reset_of_the_client_reaches_the_model() -> None:
         connection.sendall(b"x")
         seen.put(closes_with(connection))
 
-    with server(watch) as port, RelayBox(port) as box:
+    with stage.play(watch) as box:
         client = connect(box)
         assert client.recv(1) == b"x"
         reset(client)
@@ -121,7 +122,7 @@ def test_a_reset_of_the_model_reaches_the_client() -> None:
         until(lambda: len(box.records) == 1, "the exchange that died")
 
 
-def test_an_early_end_of_the_model_is_an_end() -> None:
+def test_an_early_end_of_the_model_is_an_end(stage: Stage) -> None:
     """An answer before the request's body is over, then the end: the client gets the answer."""
 
     def refuse(connection: socket.socket) -> None:
@@ -130,7 +131,7 @@ def test_an_early_end_of_the_model_is_an_end() -> None:
         connection.shutdown(socket.SHUT_WR)
         everything(connection)
 
-    with server(refuse) as port, RelayBox(port) as box, connect(box) as client:
+    with stage.play(refuse) as box, connect(box) as client:
         client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
         assert everything(client).startswith(b"HTTP/1.1 413")
 

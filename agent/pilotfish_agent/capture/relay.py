@@ -189,9 +189,9 @@ class Relay:
         self.passed.clear()
 
     def fault(self, error: Exception) -> None:
-        """Framing failed; the connection goes on without."""
+        """Framing or recording failed: what it was about is not captured, the bytes go on."""
         self._counts["relay:faults"] += 1
-        self._problem = f"a fault in framing, its connection is not captured: {type(error).__name__}: {error}"
+        self._problem = f"a fault in capturing, the bytes pass: {type(error).__name__}: {error}"
 
     def _accepted(self) -> Side:
         return Pair(self).client
@@ -223,7 +223,10 @@ class Relay:
         now = self._loop.time()
         self._loop.call_later(TICK_S, self._tick)
         self.caught_up()
-        self._recorder.flush(now)
+        try:
+            self._recorder.flush(now)
+        except Exception as error:  # noqa: BLE001 - without a heartbeat we would be ended, and the traffic with us
+            self.fault(error)
         self._control.beat(now, self._counters(), "relay", self._problem)
         for pair in [pair for pair, until in self._half.items() if now >= until]:
             del self._half[pair]
