@@ -61,6 +61,18 @@ class Names:
         self._places.setdefault((port, protocol), set()).add(name)
         return Who(name, self._learn_version(name, version, now) if version else self._newest(name, now))
 
+    def unnamed(self, port: int, protocol: str) -> Who:
+        """A success whose server names no model: the agent's own name is meant, now and for what fails there."""
+        self._places.setdefault((port, protocol), set())
+        return Who(self._default, self._version, named=False)
+
+    def unsure(self, port: int, route: Route | None, *, good: bool) -> bool:
+        """Whether a success that is still to come could tell whose this is."""
+        if route is None or (good and route.model is not None):
+            return False
+        here = self._places.get((port, route.protocol))
+        return here is None or (route.model is not None and route.model not in here)
+
     def asked(self, port: int, route: Route | None, *, good: bool, now: float) -> Who:
         """Of an exchange of which only the request line is known; ``good``: it was answered with success."""
         if route is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -24,10 +24,9 @@ from pilotfish_agent.decode._runner import Decoders
 from pilotfish_agent.intake.exchanges import Captured, Table, Timings, exchange_of, outcome_of
 from pilotfish_agent.intake.listener import DROPPED, OBSERVATIONS
 from pilotfish_agent.pipeline.attribution import Names, Who
+from pilotfish_agent.pipeline.calls import Amount, Calls, Kind
 from pilotfish_agent.pipeline.observed import Observed
 from pilotfish_agent.windows import requests
-from pilotfish_agent.windows.generations import GenerationWindow
-from pilotfish_agent.windows.requests import RequestWindow
 from pilotfish_core.metrics import Metric, Sample
 from pilotfish_core.nouns import Exchange, Observation, ObservationBatch
 
@@ -50,7 +49,6 @@ NO_CALL: Final = exchange.AMBIGUOUS | exchange.OPAQUE
 """Flags of records that are no exchange with certainty, or none at all."""
 UNTIMED: Final = exchange.INCOMPLETE | exchange.UPGRADED
 """Flags of exchanges whose duration says nothing: it was cut, or is a tunnel's."""
-_READ: Final = NO_CALL | UNTIMED
 _CALLS: Final = ("POST", "PUT")
 
 
@@ -65,28 +63,6 @@ class Source(Protocol):
 
     def samples(self) -> Iterable[Sample]:
         """Its own counts."""
-
-
-@dataclass(slots=True)
-class _Calls:
-    """Calls of one kind, of one step."""
-
-    count: int = 0
-    seconds: list[float] = field(default_factory=list)
-    request_bytes: int = 0
-    response_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """What calls are counted together."""
-
-    target: str
-    who: Who
-    protocol: str
-    operation: str
-    code: str
-    outcome: str
 
 
 class Traffic:
@@ -115,13 +91,11 @@ class Traffic:
     ) -> None:
         self._names = names
         self._source = source
-        self._target = target
+        self._calls = Calls(names, target, target_of)
         self._target_of = target_of
         self._capture = capture
         self._decoders = decoders
         self._spent = spent
-        self._requests: dict[tuple[str, str, str | None], RequestWindow] = {}
-        self._generations: dict[tuple[str, str, str | None], GenerationWindow] = {}
         self._backlog: deque[bytes] = deque()
         self._backlog_bytes = 0
         self._observed = Observed()
@@ -145,6 +119,7 @@ class Traffic:
             self._trim(rest, 0)
         self._time(captured.timings, now)
         self._time(rest.timings(), now)
+        self._calls.settle(now, last=last)
         found = [self._take(who, batch) for who, batch in sent]  # whether capture tells of the calls is known by now
         found += self._observed.batches()
         return found
@@ -162,8 +137,8 @@ class Traffic:
         return who
 
     def _take(self, who: Who, batch: ObservationBatch) -> ObservationBatch:
-        if not self.captured and batch.latency is not None:
-            self._window(self._target, who).add(batch)
+        if not self.captured:
+            self._calls.sent(who, batch)
         return replace(batch, model=who.model)
 
     def _sdk_tells(self, who: Who, now: float) -> bool:
@@ -194,65 +169,67 @@ class Traffic:
     def _decode(self, now: float) -> None:
         if not self._backlog:
             return
-        calls: dict[_Kind, _Calls] = {}
+        found: dict[Kind, tuple[Amount, list[float]]] = {}
         end = self._spent() + DECODE_SECONDS
         while self._backlog:
             packed = self._backlog.popleft()
             self._backlog_bytes -= len(packed)
             try:
-                record, _, found = exchange_of(packed)
+                record, _, said = exchange_of(packed)
             except FrameError as error:
                 self._dropped[error.reason] = self._dropped.get(error.reason, 0) + 1
                 continue
-            self._read(record, found, now, calls)
+            self._read(record, said, now, found)
             if self._spent() > end:
                 break
-        for kind, seen in calls.items():
-            self._count(kind, seen.count, np.array(seen.seconds), seen.request_bytes, seen.response_bytes)
+        for kind, (amount, seconds) in found.items():
+            amount.seconds.append(np.array(seconds))
+            self._calls.seen(kind, amount, now)
 
-    def _read(self, record: Record, found: Exchange, now: float, calls: dict[_Kind, _Calls]) -> None:
+    def _read(self, record: Record, found: Exchange, now: float, calls: dict[Kind, tuple[Amount, list[float]]]) -> None:
         """Reads one copy."""
         if record.flags & NO_CALL:
             return
         good = found.outcome == "success" and 200 <= record.status < 300
-        route: Route | None
-        if record.flags & _READ:
+        who: Who | None = None
+        if record.flags & UNTIMED:
             route = self._decoders.route(found.method, found.target)
             said = Observation(route.operation if route else requests.OTHER)
-            who = self._names.asked(record.port, route, good=False, now=now)
+            good = False
         else:
             route, said = self._decoders.observe(found)
-            if route is not None and good and said.model is not None and not said.failed:
-                who = self._names.answered(record.port, route.protocol, said.model, said.version, now)
-            else:
-                who = self._names.asked(record.port, route, good=good, now=now)
+            good = good and not said.failed
+            if route is not None and 200 <= record.status < 300:
+                who = self._whose(record.port, route, said, now, good=good)
         self._notice(route, found.method)
-        kind = _Kind(
-            self._target_of(record.port),
-            who,
-            route.protocol if route else requests.HTTP,
-            said.operation,
-            _code(record.status),
-            "server_error" if said.failed else found.outcome,
-        )
-        seen = calls.setdefault(kind, _Calls())
-        seen.count += 1
-        seen.request_bytes += record.request_bytes
-        seen.response_bytes += record.response_bytes
+        outcome = "server_error" if said.failed else found.outcome
+        kind = Kind(record.port, route, said.operation, record.status, outcome, good, who)
+        amount, seconds = calls.setdefault(kind, (Amount(), []))
+        amount.calls += 1
+        amount.sent += record.request_bytes
+        amount.got += record.response_bytes
         if not record.flags & UNTIMED:
-            seen.seconds.append(found.duration)
-        self._observe(kind, said, found.duration, now)
+            seconds.append(found.duration)
+        self._observe(record.port, kind, said, found.duration, now)
 
-    def _observe(self, kind: _Kind, said: Observation, duration: float, now: float) -> None:
+    def _whose(self, port: int, route: Route, said: Observation, now: float, *, good: bool) -> Who | None:
+        """Whose answer with a status of 2xx it is: its server has said so, even where it, or its client, broke off."""
+        if said.model is not None:
+            return self._names.answered(port, route.protocol, said.model, said.version, now)
+        if good and route.model is None and said.problem is None:
+            return self._names.unnamed(port, route.protocol)
+        return self._names.asked(port, route, good=True, now=now) if good else None
+
+    def _observe(self, port: int, kind: Kind, said: Observation, duration: float, now: float) -> None:
         """What an answer says beside its timings."""
+        if not said.rows and said.tokens is None and said.first_content is None:
+            return
+        who = kind.who or self._names.asked(port, kind.route, good=kind.good, now=now)
         if said.tokens is not None or said.finish_reasons or said.first_content is not None:
-            key = (kind.target, kind.who.model, kind.who.version)
-            if key not in self._generations:
-                self._generations[key] = GenerationWindow(*key)
-            self._generations[key].add(said, duration)
+            self._calls.generated(port, who, said, duration)
         self._rows += said.rows
-        if said.rows and not self._sdk_tells(kind.who, now):
-            self._observed.add(kind.who.model, kind.who.version, said, duration)
+        if said.rows and not self._sdk_tells(who, now):
+            self._observed.add(who.model, who.version, said, duration)
 
     # -- timings
 
@@ -289,17 +266,11 @@ class Traffic:
         _, _, _, _, _, port, status, _, flags = records[0].tolist()
         outcome = outcome_of(status, flags)
         good = outcome == "success" and 200 <= status < 300 and not flags & exchange.INCOMPLETE
-        kind = _Kind(
-            self._target_of(port),
-            self._names.asked(port, route, good=good, now=now),
-            route.protocol if route else requests.HTTP,
-            route.operation if route else requests.OTHER,
-            _code(status),
-            outcome,
-        )
+        operation = route.operation if route is not None else requests.OTHER
         seconds = np.empty(0) if flags & UNTIMED else records["duration"] / 1e9
         sent, got = int(records["request_bytes"].sum()), int(records["response_bytes"].sum())
-        self._count(kind, len(records), seconds, sent, got)
+        kind = Kind(port, route, operation, status, outcome, good)
+        self._calls.seen(kind, Amount(len(records), [seconds], sent, got), now)
 
     # -- both
 
@@ -308,27 +279,11 @@ class Traffic:
         if not self._calls_seen and (route is not None or method in _CALLS):
             self._calls_seen = True
 
-    def _count(self, kind: _Kind, calls: int, seconds: Any, sent: int, got: int) -> None:
-        window = self._window(kind.target, kind.who)
-        window.count(kind.protocol, kind.operation, kind.code, calls)
-        if len(seconds):
-            window.took(kind.operation, kind.outcome, seconds)
-        window.moved(sent, got)
-
-    def _window(self, target: str, who: Who) -> RequestWindow:
-        key = (target, who.model, who.version)
-        if key not in self._requests:
-            self._requests[key] = RequestWindow(*key)
-        return self._requests[key]
-
     # -- out
 
     def samples(self) -> Iterator[Sample]:
         """Calls, tokens, and what was seen, dropped and not read."""
-        for window in self._requests.values():
-            yield from window.samples()
-        for generated in self._generations.values():
-            yield from generated.samples()
+        yield from self._calls.samples()
         yield from _added([*self._source.samples(), *self._own()])
 
     def _own(self) -> Iterator[Sample]:
@@ -345,10 +300,6 @@ class Traffic:
                 target = self._target_of(int(word))
                 open_now[target] = open_now.get(target, 0.0) + n
         yield from (Sample(requests.IN_FLIGHT, (target,), n) for target, n in open_now.items())
-
-
-def _code(status: int) -> str:
-    return str(status) if 100 <= status < 1_000 else "none"
 
 
 def _added(samples: Iterable[Sample]) -> Iterator[Sample]:
