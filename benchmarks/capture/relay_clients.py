@@ -107,12 +107,14 @@ class Seen:
         broken: requests that were under way when their connection died.
         refused: attempts to connect that failed.
         answers: monotonic seconds of the answers, for the longest gap.
+        last: of each client, its newest one.
     """
 
     answered: int = 0
     broken: int = 0
     refused: int = 0
     answers: list[float] = field(default_factory=list)
+    last: dict[int, float] = field(default_factory=dict)
 
     def gap(self) -> float:
         """The longest time without any answer, in seconds."""
@@ -124,7 +126,7 @@ def steady(port: int, clients: int, pause: float = 0.01) -> Iterator[Seen]:
     """Clients that go on whatever happens, and try again after ``pause`` seconds."""
     seen, end = Seen(), threading.Event()
 
-    async def one() -> None:
+    async def one(me: int) -> None:
         while not end.is_set():
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -139,6 +141,7 @@ def steady(port: int, clients: int, pause: float = 0.01) -> Iterator[Seen]:
                     await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r")[0]))
                     seen.answered += 1
                     seen.answers.append(time.monotonic())
+                    seen.last[me] = seen.answers[-1]
                     await asyncio.sleep(pause)
             except (OSError, EOFError, asyncio.IncompleteReadError):
                 seen.broken += 1
@@ -146,7 +149,7 @@ def steady(port: int, clients: int, pause: float = 0.01) -> Iterator[Seen]:
                 writer.close()
 
     async def all_of_them() -> None:
-        await asyncio.gather(*(one() for _ in range(clients)))
+        await asyncio.gather(*(one(me) for me in range(clients)))
 
     thread = threading.Thread(target=asyncio.run, args=(all_of_them(),))
     thread.start()
