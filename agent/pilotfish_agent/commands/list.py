@@ -16,6 +16,7 @@ HELP = "list the parts of this installation and the metrics they export"
 
 FOLDERS = {
     "collector": "pilotfish_agent.hardware",
+    "decoder": "pilotfish_agent.decode",
     "detector": "pilotfish_agent.drift.detectors",
     "scrape": "pilotfish_agent.scrape",
     "probe": "pilotfish_agent.probe",
