@@ -202,8 +202,11 @@ def work(tap: Tap, recorder: Recorder, control: Control) -> None:
             if orders is not None:
                 tap.watch(orders.ports)
         busy = tap.step()
-        if not busy and any(event & select.POLLERR for _, event in poller.poll(_until(flush_at))):
-            tap.look()  # an interface went down: its error must be taken, or poll no longer waits
+        for fd, event in poller.poll(_until(flush_at)) if not busy else ():
+            if fd == control.fileno():
+                flush_at = 0.0  # new orders, or the agent is gone
+            elif event & select.POLLERR:
+                tap.look()  # an interface went down: its error must be taken, or poll no longer waits
 
 
 def _until(at: float) -> float:
