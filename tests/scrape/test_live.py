@@ -18,7 +18,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Triton's page, a model that is ready, and a canary's answer."""
 
     def do_GET(self) -> None:
-        self.give(page("triton") if self.path == "/metrics" else '{"name": "m", "ready": true}')
+        self.give(page("triton-busy") if self.path == "/metrics" else '{"name": "m", "ready": true}')
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))

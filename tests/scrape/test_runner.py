@@ -78,7 +78,7 @@ def test_a_server_is_found_and_lost_and_found() -> None:
 
 def test_two_pages_of_one_kind_have_two_labels() -> None:
     """So their series do not collide."""
-    (told,) = scraped([{"server": "triton"}, {"server": "triton"}, {"name": "b"}], [(200, page("triton"))])
+    (told,) = scraped([{"server": "triton"}, {"server": "triton"}, {"name": "b"}], [(200, page("triton-busy"))])
     for label in ("triton", "triton-2", "b"):
         assert f'pilotfish_collector_success{{collector="scrape:{label}"}} 1\n' in told
         assert f'pilotfish_server_requests_waiting{{target="serve",server="{label}",model="digits",' in told
@@ -101,7 +101,7 @@ def test_a_server_without_a_model_is_well() -> None:
 
 def test_unread_lines_are_counted() -> None:
     """They cost themselves only."""
-    (told,) = scraped([{"server": "triton"}], [(200, page("triton") + "}{\n=\n")])
+    (told,) = scraped([{"server": "triton"}], [(200, page("triton-busy") + "}{\n=\n")])
     assert 'pilotfish_scrape_unread_lines_total{server="triton"} 2\n' in told
 
 
