@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
+import marshal
 import random
 import signal
 import time
@@ -27,6 +27,7 @@ ODD: tuple[Any, ...] = (
     [{"a": 1}, {"b": 2}], [{}], ["x"], [0] * 1_500, [[1, 2]] * 40, {"@prediction": 1},
     {str(i): i for i in range(1_200)},
 )  # fmt: skip
+_ODD = tuple(map(marshal.dumps, ODD))
 KEYS = ("instances", "inputs", "outputs", "predictions", "choices", "usage", "error", "data", "shape", "index", "model",
         "delta", "content", "embedding", "parameters", "binary_data_size", "type", "response", "")  # fmt: skip
 PIECES = (b"[", b"{", b'"', b",", b"\n\n", b"data: ", b"\x00", b"\xff", b"1e999", b"\\u")
@@ -64,8 +65,12 @@ class Fuzzer:
     def __init__(self, protocol: str, seed: int) -> None:
         self._random = random.Random(seed)
         self._protocol = protocol
-        self._seeds = [json.loads(p.read_text(encoding="utf-8")) for p in captures.paths() if p.parent.name == protocol]
-        self._decoders = [Decoders(captures.config(capture)) for capture in self._seeds]
+        seeds = [json.loads(p.read_text(encoding="utf-8")) for p in captures.paths() if p.parent.name == protocol]
+        for capture in seeds:
+            del capture["observation"]
+        self._whole = [captures.exchange(capture) for capture in seeds]
+        self._seeds = [marshal.dumps(capture) for capture in seeds]  # copied five times as fast as by deepcopy
+        self._decoders = [Decoders(captures.config(capture)) for capture in seeds]
 
     def run(self, progress: Callable[[int], float]) -> Report:
         """Executes until ``progress(executions)`` is 1; needs the main thread, for its timer."""
@@ -110,12 +115,12 @@ class Fuzzer:
     def _changed(self) -> tuple[Exchange, Decoders]:
         draw = self._random
         place = draw.randrange(len(self._seeds))
-        capture = self._seeds[place]
+        exchange = self._whole[place]
         if draw.random() < 0.7:
-            capture = copy.deepcopy(capture)
+            capture = marshal.loads(self._seeds[place])
             for _ in range(draw.choice((1, 1, 2, 5))):
                 self._change_json(capture)
-        exchange = captures.exchange(capture)
+            exchange = captures.exchange(capture)
         changes: dict[str, Any] = {"status": 200}
         if draw.random() < 0.5:
             side = draw.choice(("request", "response"))
@@ -169,11 +174,11 @@ class Fuzzer:
             if kind < 0.1:
                 del value[i]
             elif kind < 0.2:
-                value.append(copy.deepcopy(value[i]))
+                value.append(marshal.loads(marshal.dumps(value[i])))
             else:
                 value[i] = self._mutated(value[i])
             return value
-        return copy.deepcopy(draw.choice(ODD))
+        return marshal.loads(draw.choice(_ODD))
 
     def _change_bytes(self, data: bytes) -> bytes:
         draw = self._random

@@ -198,6 +198,8 @@ def vector(value: Any) -> dict[str, float | str]:
 
 def numeric(values: Sequence[Any]) -> array[float] | None:
     """The column of numbers and missing ones; None where a value is a text, a truth value, or has no exact float."""
+    if len(values) == 1 and type(values[0]) is float:  # by far the usual, at a third of the cost
+        return array("d", values)
     types = set(map(type, values))
     if types <= {float}:
         return array("d", values)
