@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -52,6 +52,7 @@ def test_real_pages_are_read_as_the_library_reads_them(name: str) -> None:
     assert flat(read(page(name), Everything())) == oracle(plain)
 
 
+@settings(max_examples=50)  # the oracle is slow
 @given(st.lists(st.tuples(NAMES, LABELS, VALUES), max_size=8))
 def test_any_good_text_is_read_as_the_library_reads_it(series: list[tuple[str, dict[str, str], float]]) -> None:
     """Names, escapes, infinities."""
