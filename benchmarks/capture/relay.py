@@ -45,13 +45,12 @@ def cpu() -> Result:
     if why := missing():
         return Result(why, None)
     ratios, ours, theirs, lost, failed = [], [], [], 0, 0
-    with servers() as peer, RelayBox(peer.model) as box:
+    with servers() as peer, RelayBox(peer.model, keep=False) as box:
         cases = {"ours": (box.port, box.process.pid), "nginx": (peer.proxy, peer.proxy_pid)}
         for port, _ in cases.values():
             peer.load(port, 1)
-        box.beaten()
-        box.records.clear()
-        exchanges = 0
+        time.sleep(1.5)  # copies come at the end of their second
+        exchanges, known = 0, box.rows
         for turn in range(ROUNDS):
             cost = {}
             for name in sorted(cases, reverse=bool(turn % 2)):
@@ -64,14 +63,16 @@ def cpu() -> Result:
             ours.append(cost["ours"])
             theirs.append(cost["nginx"])
             ratios.append(cost["ours"] / cost["nginx"])
-        box.beaten()
-        lost = exchanges - len([1 for line, _ in box.records if line == b"POST /"])
+        end = time.monotonic() + 10
+        while box.rows - known < exchanges and time.monotonic() < end:
+            time.sleep(0.05)
+        lost = max(exchanges - box.rows + known, 0)
         faults = box.counter("relay:faults")
     ratio = statistics.median(ratios)
     words = f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f}; {statistics.median(ours):.1f} us, "
-    words += f"nginx {statistics.median(theirs):.1f} us; {exchanges} exchanges, {max(lost, 0)} not recorded, "
+    words += f"nginx {statistics.median(theirs):.1f} us; {exchanges} exchanges, {lost} not recorded, "
     words += f"{failed} failed)"
-    return Result(words, ratio <= ALLOWED and not failed and not faults, versions("uvloop") + ", " + nginx_version())
+    return Result(words, ratio <= ALLOWED and not failed + faults + lost, versions("uvloop") + ", " + nginx_version())
 
 
 @bar("relay: SSE and NDJSON chunks are never held, added time to the first token", f"<= {ADDED_MS:g} ms median")

@@ -45,11 +45,13 @@ class RelayBox:
         listen: where the relay listens; empty: a free port of 127.0.0.1.
         relay: more of `RelayOrders`.
         descriptors: the process may have; 0: as we.
+        keep: frames are unpacked; else they are only counted, which costs next to nothing.
         orders: more of `Orders`.
 
     Attributes:
         port: of the relay.
         report: the last heartbeat.
+        rows: exchanges that came in frames.
         records: (request line, record) of every timing and copy that came.
         copies: the whole ones.
     """
@@ -61,9 +63,12 @@ class RelayBox:
         listen: str = "",
         relay: dict[str, str] | None = None,
         descriptors: int = 0,
+        keep: bool = True,
         **orders: object,
     ) -> None:
         self._descriptors = descriptors
+        self._keep = keep
+        self.rows = 0
         self._folder = tempfile.TemporaryDirectory(prefix="pfrelay")
         address = listen or f"127.0.0.1:{free_port()}"
         self.port = int(address.rpartition(":")[2])
@@ -171,6 +176,9 @@ class RelayBox:
                 return
             if not data:
                 return
+            self.rows += exchange.HEADER.unpack_from(data)[4]
+            if not self._keep:
+                continue
             frame = exchange.unpack(data)
             if isinstance(frame, exchange.Timings):
                 for values in exchange.RECORD.iter_unpack(frame.records):
