@@ -116,13 +116,22 @@ def pack_timings(lines: Sequence[bytes], records: bytes, sent: float, lost: int 
 
 def pack_copy(copy: Copy) -> bytes:
     """A copy's bytes, still without a frame; the caller keeps them within `MAX_COPY`."""
-    marks = copy.marks[:MAX_MARKS]
-    sizes = _COPY.pack(
-        len(copy.request_head), len(copy.request_body), len(copy.response_head), len(copy.response_body), len(marks)
-    )
-    packed = b"".join([_MARK.pack(*mark) for mark in marks])
-    bodies = (copy.request_head, copy.request_body, copy.response_head, copy.response_body)
-    return b"".join((RECORD.pack(*copy.record), sizes, *bodies, packed))
+    return pack_said(RECORD.pack(*copy.record), *copy[1:5], copy.marks)
+
+
+def pack_said(
+    record: bytes,
+    request_head: bytes,
+    request_body: bytes | bytearray,
+    response_head: bytes,
+    response_body: bytes | bytearray,
+    marks: Sequence[tuple[int, int]] = (),
+) -> bytes:
+    """As `pack_copy`, of a packed record and the parts."""
+    marks = marks[:MAX_MARKS]
+    sizes = _COPY.pack(len(request_head), len(request_body), len(response_head), len(response_body), len(marks))
+    packed = b"".join([_MARK.pack(*mark) for mark in marks]) if marks else b""
+    return b"".join((record, sizes, request_head, request_body, response_head, response_body, packed))
 
 
 def pack_copies(copies: Sequence[tuple[int, bytes]], sent: float, lost: int = 0) -> Iterator[bytes]:

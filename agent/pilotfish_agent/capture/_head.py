@@ -288,4 +288,5 @@ def _kept(raw: bytes) -> bytes:
 
 
 NO_HEAD: Final = RequestHead(b"")
-"""Of what is no request, or none that can be read."""
+NO_ANSWER: Final = AnswerHead(b"")
+"""Of what is no request or answer, or none that can be read."""

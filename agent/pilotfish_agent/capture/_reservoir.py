@@ -49,20 +49,29 @@ class Reservoir:
         self._heap, self._bytes, self._shrunk = [], 0, False
         self.threshold = self._kept_threshold if self._budget > 0 else 0.0
 
-    def add(self, draw: float, copy: bytes, line: bytes) -> None:
-        """An exchange that drew ``draw`` is over."""
+    def add(self, draw: float, copy: bytes, line: bytes) -> bool:
+        """An exchange that drew ``draw`` is over; whether the threshold fell."""
         if draw >= self.threshold:
             self._evicted(copy, line)
-            return
+            return False
         self._number += 1
-        heapq.heappush(self._heap, (-draw, self._number, copy, line))
+        item = (-draw, self._number, copy, line)
         self._bytes += len(copy)
+        if not self._shrunk:  # no order is needed before the first eviction
+            self._heap.append(item)
+            if self._bytes <= self._budget:
+                return False
+            heapq.heapify(self._heap)
+        else:
+            heapq.heappush(self._heap, item)
+        fell = False
         while self._bytes - len(self._heap[0][2]) > self._budget:
             top = heapq.heappop(self._heap)
             self._bytes -= len(top[2])
             self.threshold = self._kept_threshold = max(-top[0], FLOOR)
-            self._shrunk = True
+            self._shrunk = fell = True
             self._evicted(top[2], top[3])
+        return fell
 
     def close(self) -> list[Item]:
         """What the window kept, and the next threshold: what would have used the budget."""

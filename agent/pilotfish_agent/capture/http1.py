@@ -15,8 +15,9 @@ from typing import Final
 from pilotfish import exchange
 from pilotfish_agent.capture import _answering, _asking, _head
 from pilotfish_agent.capture._body import Chunks
-from pilotfish_agent.capture._pending import CHOSEN, IF_ERROR, PENDING_BYTES, Kept, Pending
+from pilotfish_agent.capture._pending import CHOSEN, IF_ERROR, NOTHING, PENDING_BYTES, Kept, Pending
 from pilotfish_agent.capture._states import (
+    BODY,
     CAUGHT,
     CLOSE,
     DEAD,
@@ -25,11 +26,16 @@ from pilotfish_agent.capture._states import (
     HEAD_END,
     IGNORE,
     PART,
+    SHORT,
     SYNC,
     Buffer,
-)  # fmt: skip
+)
 from pilotfish_agent.capture.recorder import IN_FLIGHT_FULL, Recorder
 
+_pack = exchange.RECORD.pack
+_requests: Final = _head.requests
+_answers: Final = _head.answers
+LONGEST: Final = _head.LONGEST_IN_TABLE
 _ILL: Final = exchange.AMBIGUOUS | exchange.OPAQUE | exchange.INCOMPLETE | exchange.UPGRADED
 
 
@@ -45,9 +51,35 @@ class Conversation:
     """
 
     __slots__ = (
-        "asked", "began_q", "began_r", "blank", "fresh", "holder", "left_q", "left_r", "part_q", "part_r", "pending",
-        "pipelined", "port", "q", "r", "reading_q", "reading_r", "recorder", "shaken", "short", "short_body",
-        "short_draw", "short_sent", "short_started", "tail",
+        "asked",
+        "began_q",
+        "began_r",
+        "blank",
+        "fresh",
+        "holder",
+        "left_q",
+        "left_r",
+        "part_q",
+        "part_r",
+        "pending",
+        "pipelined",
+        "port",
+        "q",
+        "r",
+        "reading_q",
+        "reading_r",
+        "recorder",
+        "shaken",
+        "short",
+        "short_answer",
+        "short_body",
+        "short_draw",
+        "short_first",
+        "short_got",
+        "short_seen",
+        "short_sent",
+        "short_started",
+        "tail",
     )  # fmt: skip
 
     def __init__(self, port: int, recorder: Recorder, *, joined: bool = False) -> None:
@@ -59,6 +91,8 @@ class Conversation:
         self.short_started = self.short_sent = 0
         self.short_body: bytes | None = None
         self.short_draw = 1.0
+        self.short_answer = _head.NO_ANSWER
+        self.short_first = self.short_got = self.short_seen = 0
         self.pending: list[Pending] = []
         self.asked: Pending | None = None  # whose request is being read
         self.part_q, self.part_r = bytearray(), bytearray()
@@ -80,8 +114,14 @@ class Conversation:
         """``data[start:stop]`` came from the client at ``now`` (epoch ns); nothing of it is kept after the call."""
         if not self.q and self.short is None and not self.pending:
             end = data.find(HEAD_END, start, stop) + 4
-            head = _head.requests.get(bytes(data[start:end])) if end > 3 else None
-            if head is not None and end + head.fast == stop:
+            if 3 < end <= start + LONGEST:
+                raw = data[start:end]
+                if type(raw) is not bytes:
+                    raw = bytes(raw)
+                head = _requests.get(raw) or _head.request_head(raw)
+            else:
+                head = _head.NO_HEAD
+            if end + head.fast == stop:
                 recorder = self.recorder
                 self.short_started = now
                 self.short_sent = size = stop - start
@@ -101,28 +141,69 @@ class Conversation:
 
     def response(self, data: Buffer, start: int, stop: int, now: int) -> None:
         """``data[start:stop]`` came from the server at ``now``; nothing of it is kept after the call."""
-        ask = self.short
-        if ask is not None and not self.r and not self.q:
-            end = data.find(HEAD_END, start, stop) + 4
-            head = _head.answers.get(bytes(data[start:end])) if end > 3 else None
-            if head is not None and end + head.fast == stop:
-                recorder = self.recorder
-                draw = 1.0
-                if self.short_body is not None:
-                    self.holder.held -= self.short_sent
-                    draw = self.short_draw
-                self.short = None
-                self.fresh = False
-                started = self.short_started
-                took = now - started if now > started else 0
-                if self.short_body is None or not (draw < recorder.threshold or head.status >= 400):
-                    recorder.finish(
-                        ask.line, started, took, took, self.short_sent, stop - start, self.port, head.status, 0
-                    )
+        if self.short is not None and not self.q:
+            if not self.r:
+                if self._short_answer(data, start, stop, now):
                     return
-                self._copy_short(ask, head, bytes(data[end:stop]), took, stop - start)
+            elif self.r == SHORT and stop - start <= self.left_r:
+                self.left_r -= stop - start
+                self.short_got += stop - start
+                self.short_seen = now
+                if not self.left_r:
+                    self.r = HEAD
+                    self._short_over(self.short, self.short_answer, now)
                 return
         _answering.read(self, data, start, stop, now)
+
+    def _short_answer(self, data: Buffer, start: int, stop: int, now: int) -> bool:
+        """Whether it was an answer, or one's beginning that nobody keeps, and is dealt with."""
+        end = data.find(HEAD_END, start, stop) + 4
+        if not 3 < end <= start + LONGEST:
+            return False
+        raw = data[start:end]
+        if type(raw) is not bytes:
+            raw = bytes(raw)
+        head = _answers.get(raw) or _head.answer_head(raw)
+        left = end + head.fast - stop
+        ask = self.short
+        if ask is None or head.fast < 0 or left < 0:
+            return False
+        took = now - self.short_started
+        self.short_first = max(0, took)
+        self.short_got = stop - start
+        if self.short_body is not None and (self.short_draw < self.recorder.threshold or head.status >= 400):
+            if left:
+                return False
+            self._copy_short(ask, head, bytes(data[end:stop]))
+            return True
+        if not left:
+            self._short_over(ask, head, now)
+            return True
+        self.short_answer = head
+        self.short_seen = now
+        self.left_r = left
+        self.r = SHORT
+        return True
+
+    def _short_over(self, ask: _head.RequestHead, head: _head.AnswerHead, now: int) -> None:
+        """The answer of the short path is whole; it goes as a record."""
+        if self.short_body is not None:
+            self.holder.held -= self.short_sent
+            self.short_body = None
+        self.short = None
+        self.fresh = False
+        took = now - self.short_started
+        self.recorder.finish(
+            ask.line,
+            self.short_started,
+            max(0, took),
+            self.short_first,
+            self.short_sent,
+            self.short_got,
+            self.port,
+            head.status,
+            0,
+        )
 
     def lost(self, *, from_client: bool) -> None:
         """The capture lost bytes of that direction here; what they belonged to is `exchange.INCOMPLETE`."""
@@ -259,17 +340,27 @@ class Conversation:
             item.question.body, item.question.held = self.short_body, self.short_sent
         self.short = self.short_body = None
         self.pending.append(item)
+        if self.r == SHORT:
+            self.r = BODY
+            item.answer_head = self.short_answer
+            item.first, item.got, item.seen = self.short_first, self.short_got, self.short_seen
+            item.keep = NOTHING
 
-    def _copy_short(self, ask: _head.RequestHead, head: _head.AnswerHead, body: bytes, took: int, got: int) -> None:
-        assert self.short_body is not None
-        record = exchange.Record(self.short_started, took, took, self.short_sent, got, self.port, head.status, 0, 0)
-        limit, flags = self.recorder.body_limit, 0
-        question = self.short_body
-        if len(body) > limit:
-            body, flags = body[:limit], exchange.RESPONSE_CUT
-        self.short_body = None
-        copy = exchange.Copy(record._replace(flags=flags), ask.raw, question, head.raw, body, ())
-        self.recorder.copy(ask.line, copy, self.short_draw)
+    def _copy_short(self, ask: _head.RequestHead, head: _head.AnswerHead, body: bytes) -> None:
+        """The answer of the short path is whole and goes with its body."""
+        recorder, question, flags = self.recorder, self.short_body, 0
+        assert question is not None
+        self.holder.held -= self.short_sent
+        self.short = self.short_body = None
+        self.fresh = False
+        if len(body) > recorder.body_limit:
+            body, flags = body[: recorder.body_limit], exchange.RESPONSE_CUT
+        took = self.short_first
+        record = _pack(
+            self.short_started, took, took, self.short_sent, self.short_got, self.port, head.status, 0, flags
+        )
+        packed = exchange.pack_said(record, ask.raw, question, head.raw, body)
+        recorder.copy(ask.line, packed, self.short_draw, head.status, flags)
 
     def finish(self, item: Pending, ended: int, flags: int) -> None:
         """An exchange is over at ``ended`` (epoch ns; 0: with its last byte)."""
@@ -289,9 +380,10 @@ class Conversation:
             elif recorder.wants(item.draw, status):
                 copied = True
                 cut = (exchange.REQUEST_CUT if question.cut else 0) | (exchange.RESPONSE_CUT if answer.cut else 0)
-                bodies = (item.head.raw, bytes(question.body), head.raw, bytes(answer.body))
-                copy = exchange.Copy(exchange.Record(*record, flags | cut), *bodies, tuple(item.marks or ()))
-                recorder.copy(line, copy, item.draw)
+                packed = exchange.pack_said(
+                    _pack(*record, flags | cut), item.head.raw, question.body, head.raw, answer.body, item.marks or ()
+                )
+                recorder.copy(line, packed, item.draw, status, flags | cut)
         item.release()
         self.holder.heads -= item.charge
         item.charge = 0

@@ -162,13 +162,14 @@ class Recorder:
         if self._size > _FULL:
             self._emit()
 
-    def copy(self, line: bytes, copy: exchange.Copy, draw: float) -> None:
-        """One exchange is over and goes with its bodies, where `wants` said so."""
-        record = copy.record
-        self._count(record.status, record.flags)
-        packed = exchange.pack_copy(copy)
-        if record.status >= 400 or self.bodies == "all":
-            if record.status >= 400 and self.bodies != "all":
+    def copy(self, line: bytes, packed: bytes, draw: float, status: int, flags: int) -> None:
+        """One exchange is over and goes with its bodies, where `wants` said so; ``packed``: by `exchange.pack_said`."""
+        if flags or status >= 400:
+            self._count(status, flags)
+        else:
+            self._success += 1
+        if status >= 400 or self.bodies == "all":
+            if status >= 400 and self.bodies != "all":
                 if self._errors_left <= 0:
                     self.dropped(ERROR_CAP)
                     self._as_record(packed, line)
@@ -177,8 +178,7 @@ class Recorder:
             self._wait(packed, line)
             if self.waiting > AT_ONCE:
                 self._send_waiting()
-        else:
-            self._reservoir.add(draw, packed, line)
+        elif self._reservoir.add(draw, packed, line):
             self._set_threshold()
 
     def flush(self, now: float) -> None:
