@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pilotfish_agent.hardware import _cgroups, _processes
-from pilotfish_agent.hardware._processes import OURS, Processes, Socket
+from pilotfish_agent.hardware._processes import OURS, Processes
 from pilotfish_core.errors import UsageError
 
 Key = tuple[int, int]
@@ -64,19 +65,25 @@ class Finder:
         self._born = _processes.start_time(selector.pid, proc) if selector.pid is not None else None
         self._name = re.compile(selector.name) if selector.name is not None else None
         self._group = _cgroups.matcher(selector.cgroup, selector.unit, proc)
-        self._sockets: frozenset[Socket] = frozenset()
+        self._sockets: frozenset[int] = frozenset()
 
-    def __call__(self) -> Key | None:
-        """The root of the target's tree, None while there is none."""
+    def __call__(self, look: Callable[[], Processes] | None = None) -> Key | None:
+        """The root of the target's tree, None while there is none.
+
+        Args:
+            look: gives the table of this moment, where several share it.
+        """
         self.notice = ""
         self.refused = None
-        table = Processes(self._proc)
-        owners = None
+        sockets = None
         if self.selector.port is not None:
-            self._sockets = _processes.listening(self.selector.port, self._proc)
-            owners = self._owners(table, self._sockets)
-            if not owners:
+            sockets = self._sockets = _processes.listening(self.selector.port, self._proc)
+            if not sockets:
                 return None
+        table = look() if look is not None else Processes(self._proc)
+        owners = None if sockets is None else self._owners(table, sockets)
+        if owners is not None and not owners:
+            return None
         root = self._by_port(table, owners or []) if self._only_port() else self._by_match(table, owners)
         return None if root is None else (root, table.started(root))
 
@@ -120,25 +127,25 @@ class Finder:
     def _matches(self, pid: int, table: Processes) -> bool:
         if self.selector.pid is not None and (pid != self.selector.pid or self._born not in (None, table.started(pid))):
             return False
-        if self._group is not None and not self._group(_processes.read(f"{self._proc}/{pid}/cgroup")):
+        if self._group is not None and not self._group(table.file(pid, "cgroup")):
             return False
         return self._name is None or self._is_named(self._name, pid, table)
 
     def _is_named(self, name: re.Pattern[str], pid: int, table: Processes) -> bool:
-        line = _processes.read(f"{self._proc}/{pid}/cmdline")[:_NAME_BYTES]
-        words = line.replace(b"\0", b" ").decode("utf-8", "backslashreplace").strip()
+        words = (
+            table.file(pid, "cmdline")[:_NAME_BYTES].replace(b"\0", b" ").decode("utf-8", "backslashreplace").strip()
+        )
         if not words or not (name.search(words) or name.search(table.command(pid))):
             return False  # no words: a thread of the kernel
         # Our own words hold the expression, and so may those of the shell or the service that started us.
         return table.command(pid) not in OURS and pid not in table.chain(os.getpid())
 
-    def _owners(self, table: Processes, sockets: frozenset[Socket]) -> list[int]:
+    def _owners(self, table: Processes, sockets: frozenset[int]) -> list[int]:
         """Processes with one of the sockets; none seen is told by `notice` and `refused`."""
         owners, denied = _processes.owners(sockets, table.living, self._proc)
-        if sockets and not owners:
+        if not owners:
             port = f"--port {self.selector.port}"
-            uids = sorted({s.uid for s in sockets})
-            who = ", ".join(map(str, uids))
+            who = ", ".join(map(str, _processes.users(sockets, self._proc)))
             if denied:
                 self.refused = UsageError(
                     port,

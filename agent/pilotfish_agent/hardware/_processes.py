@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Final
 
+from pilotfish_agent.capture import ports
 from pilotfish_agent.hardware._procfs import Stat, parse_stat
 
 OURS: Final = frozenset({"pf-agent", "pf-guard", "pf-stub", "pf-capture", "pf-nvml", "pf-worker"})
 """Command names of our own processes."""
-_LISTEN: Final = "0A"
-
-
-@dataclass(frozen=True, slots=True)
-class Socket:
-    """A listening TCP socket: its inode, and the user that made it."""
-
-    inode: str
-    uid: int
 
 
 class Processes:
-    """One look at every process; those that end meanwhile are left out."""
+    """One look at every process; those that end meanwhile are left out. What is asked of one is read once."""
 
     def __init__(self, proc: str = "/proc") -> None:
+        self._proc = proc
+        self._files: dict[tuple[int, str], bytes] = {}
         self._stats: dict[int, Stat] = {}
         for name in filter(str.isdigit, os.listdir(proc)):
             try:
@@ -45,6 +38,13 @@ class Processes:
     def command(self, pid: int) -> str:
         """Its command name."""
         return self._stats[pid].comm
+
+    def file(self, pid: int, name: str) -> bytes:
+        """The content of a file of a process when it was asked for first; nothing where it cannot be read."""
+        found = self._files.get((pid, name))
+        if found is None:
+            found = self._files[pid, name] = read(f"{self._proc}/{pid}/{name}")
+        return found
 
     def chain(self, pid: int) -> list[int]:
         """The process, its parent, and so on; a parent that is not in this `/proc` ends it."""
@@ -92,31 +92,25 @@ def command(pid: int, proc: str = "/proc") -> str:
     return read(f"{proc}/{pid}/comm").decode("utf-8", "backslashreplace").strip()
 
 
-def listening(port: int, proc: str = "/proc") -> frozenset[Socket]:
-    """The listening TCP sockets of ``port``, IPv4 and IPv6, in this network namespace."""
-    return frozenset(s for name in ("tcp", "tcp6") for s in _table(f"{proc}/net/{name}", port))
+def listening(port: int, proc: str = "/proc") -> frozenset[int]:
+    """Inodes of the listening TCP sockets of ``port``, IPv4 and IPv6, in this network namespace."""
+    return frozenset(inode for inode, of in ports.listeners(proc).items() if of == port)
 
 
-def _table(path: str, port: int) -> Iterator[Socket]:
-    """Local address in field 1, state in 3, uid in 7, inode in 9; a row of another form is passed over."""
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            next(file, None)
-            for row in map(str.split, file):
-                if len(row) < 10 or row[3] != _LISTEN:
-                    return  # listening sockets come first (Linux' proc_net_tcp.rst), and a million others may follow
-                if int(row[1].rpartition(":")[2], 16) == port:
-                    yield Socket(row[9], int(row[7]))
-    except (OSError, ValueError):
-        return
+def users(sockets: Iterable[int], proc: str = "/proc") -> list[int]:
+    """The users whose processes made listening sockets, ascending: uid in field 7, inode in 9 (proc_net_tcp.rst)."""
+    wanted = {str(inode) for inode in sockets}
+    tables = b"\n".join(read(f"{proc}/net/{name}") for name in ("tcp", "tcp6"))
+    rows = (line.split() for line in tables.decode("ascii", "replace").splitlines())
+    return sorted({int(row[7]) for row in rows if len(row) > 9 and row[9] in wanted and row[7].isdigit()})
 
 
-def owners(sockets: Iterable[Socket], pids: Iterable[int], proc: str = "/proc") -> tuple[list[int], bool]:
+def owners(sockets: Iterable[int], pids: Iterable[int], proc: str = "/proc") -> tuple[list[int], bool]:
     """(Those of ``pids`` that have one of the sockets open, whether any did not let us look).
 
     Not psutil's `net_connections`: it names one process of a socket that several have (a forked server's workers).
     """
-    wanted = {f"socket:[{s.inode}]" for s in sockets}
+    wanted = {f"socket:[{inode}]" for inode in sockets}
     found, denied = [], False
     for pid in pids if wanted else ():
         try:

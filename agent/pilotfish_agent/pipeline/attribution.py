@@ -64,7 +64,7 @@ class Names:
     def unnamed(self, port: int, protocol: str) -> Who:
         """A success whose server names no model: the agent's own name is meant, now and for what fails there."""
         self._places.setdefault((port, protocol), set())
-        return Who(self._default, self._version, named=False)
+        return Who(self._default_of(port), self._version, named=False)
 
     def unsure(self, port: int, route: Route | None, *, good: bool) -> bool:
         """Whether a success that is still to come could tell whose this is."""

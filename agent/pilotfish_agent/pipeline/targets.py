@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +28,8 @@ FOUND = Event("target_found", "info", "A watched process is there: the first one
 LOST = Event("target_lost", "warning", "A watched process has ended, or has gone from the port; it is waited for.")
 UNSEEN = Event("target_unclear", "warning", "Several processes match a target, or it cannot be seen; words say which.")
 EVENTS = (FOUND, LOST, UNSEEN)
-PORT_SECONDS = 5.0
-"""Between two looks whether a target's port is another process' now, while the old one still runs."""
+PORT_SECONDS = 1.0
+"""Between two looks whether a target's port is another process' now, while the old one still runs: 0.1 ms each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,6 @@ class Watched:
         exclude: our own processes, where they hang in the same tree.
         clock: where time comes from.
         events: where things are told.
-        proc: where the proc file system is.
 
     Attributes:
         ports: TCP ports known to be its: traffic on them is its traffic.
@@ -67,17 +67,15 @@ class Watched:
         clock: Clock,
         events: Events,
         exclude: frozenset[int] = frozenset(),
-        proc: str = "/proc",
     ) -> None:
         self.name = wanted.name
-        self.tree = ProcessTree(*(wanted.key or (0, None)), proc, clock=clock, exclude=exclude)
+        self.tree = ProcessTree(*(wanted.key or (0, None)), clock=clock, exclude=exclude)
         port = wanted.find.selector.port if wanted.find is not None else None
         self.ports: frozenset[int] = frozenset() if port is None else frozenset({port})
         self._find = wanted.find
-        self._proc = proc
         self._clock = clock
         self._events = events
-        self._runner = Runner(HardwareContext(proc, self.tree, self.name, clock), events=events)
+        self._runner = Runner(HardwareContext("/proc", self.tree, self.name, clock), events=events)
         self._next_port = 0.0
         self._told = ""
         self._was_up = False
@@ -92,9 +90,9 @@ class Watched:
         """What a user should know of how it was, or was not, found; empty for nothing."""
         return "" if self._find is None else self._find.notice
 
-    def sample(self) -> list[Reading]:
-        """Finds it where it is not there, and reads everything of it."""
-        self._locate()
+    def sample(self, table: Callable[[], Processes]) -> list[Reading]:
+        """Finds it where it is not there (in ``table``), and reads everything of it."""
+        self._locate(table)
         readings = self._runner.collect()
         self._tell()
         return [*readings, Sample(TARGET_UP, (self.name,), float(self.up))]
@@ -108,18 +106,18 @@ class Watched:
         """Closes what its collectors hold."""
         self._runner.close()
 
-    def _locate(self) -> None:
+    def _locate(self, table: Callable[[], Processes]) -> None:
         root, now = self.tree.root, self._clock.monotonic()
         if self._find is None or (root is not None and now < self._next_port):
             return
         self._next_port = now + PORT_SECONDS
         if root is not None and not self._find.moved():
             return
-        found = self._find()
+        found = self._find(table)
         if found is None or (root is not None and found == root.key):
             return
         # Workers on sockets of their own came up below one parent: the tree has grown upwards, nothing has restarted.
-        grown = root is not None and found[0] in Processes(self._proc).chain(root.pid)
+        grown = root is not None and found[0] in table().chain(root.pid)
         self.tree.follow(*found, restarted=not grown)
 
     def _tell(self) -> None:
@@ -135,12 +133,13 @@ class Watched:
 
 def sample(targets: Sequence[Watched]) -> list[Reading]:
     """The readings of all targets: a collector's success is the worst of them, its duration the sum."""
+    table = functools.cache(Processes)  # all targets that are looked for now are sought in one table
     if len(targets) == 1:
-        return targets[0].sample()
+        return targets[0].sample(table)
     found: list[Reading] = []
     runs: dict[tuple[Metric, tuple[str | None, ...]], list[float]] = {}
     gaps: dict[Unavailable, None] = {}
-    for reading in (r for target in targets for r in target.sample()):
+    for reading in (r for target in targets for r in target.sample(table)):
         if isinstance(reading, Unavailable):
             gaps[reading] = None
         elif reading.metric in _JOINED and isinstance(reading.value, float):
