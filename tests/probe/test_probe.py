@@ -11,11 +11,10 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish_agent import config
+from pilotfish_agent import config, http_client
 from pilotfish_agent.probe._expect import Canary, canary, meets
 from pilotfish_agent.probe._runner import PACKAGE, Config, Prober, _way
 from pilotfish_agent.probe._states import STATES, Told
-from pilotfish_agent.scrape import _client
 from pilotfish_core import registry
 from pilotfish_core.clock import SystemClock
 from pilotfish_core.events import Events
@@ -57,7 +56,7 @@ def probed(path: str, rounds: Sequence[Answers], **more: object) -> list[dict[st
         made = Config(url=address, **more)  # type: ignore[arg-type]
         prober = Prober(made, "serve", clock=clock, events=Events(clock))
         found = []
-        async with _client.session() as client:
+        async with http_client.session() as client:
             for now in rounds:
                 if not now:
                     await runner.cleanup()

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from pilotfish_agent.scrape import _client
-from pilotfish_agent.scrape._client import MAX_BYTES, Answer, Failed, ask, forbidden, session, url
+from pilotfish_agent import http_client
+from pilotfish_agent.http_client import MAX_BYTES, Answer, Failed, ask, forbidden, session, url
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -228,4 +228,4 @@ def test_the_session_is_what_the_docs_say() -> None:
             assert not client.trust_env
 
     asyncio.run(go())
-    assert _client.SECONDS == 5.0
+    assert http_client.SECONDS == 5.0

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import pytest
 from aiohttp import web
 
-from pilotfish_agent import config
-from pilotfish_agent.scrape import _client
+from pilotfish_agent import config, http_client
 from pilotfish_agent.scrape._runner import Scraper
 from pilotfish_agent.scrape._settings import Target
 from pilotfish_core.clock import SystemClock
@@ -45,7 +44,7 @@ def scraped(entries: Sequence[dict[str, str]], pages: Sequence[tuple[int, str]])
         targets = [Target(**{"url": address, **entry}) for entry in entries]  # type: ignore[arg-type]
         scraper = Scraper(targets, "serve", clock=clock, events=Events(clock))
         told = []
-        async with _client.session() as client:
+        async with http_client.session() as client:
             for server.status, server.body in pages:
                 for one in scraper._pages:
                     await one.once(client)

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from pilotfish_agent import http_client
+from pilotfish_agent.http_client import Answer, Failed, url
 from pilotfish_agent.probe._expect import Canary, canary, meets
 from pilotfish_agent.probe._states import MAX_MODELS, MODEL_STATE, STATES, Told, Way
-from pilotfish_agent.scrape import _client
-from pilotfish_agent.scrape._client import Answer, Failed, url
 from pilotfish_core import registry
 from pilotfish_core.clock import Clock
 from pilotfish_core.config import duration_between, option, text
@@ -93,7 +93,7 @@ class Prober:
         """Probes until cancelled."""
         if self._config.url is None:
             return
-        async with _client.session() as client:
+        async with http_client.session() as client:
             while True:
                 began = self._clock.monotonic()
                 await self.once(client)
@@ -145,7 +145,7 @@ class Prober:
 
     async def _ask(self, client: aiohttp.ClientSession, address: str, method: str, body: bytes | None) -> Answer:
         headers = {"Content-Type": "application/json"} if body is not None else None
-        return await _client.ask(
+        return await http_client.ask(
             client, address, method=method, body=body, headers=headers, seconds=self._config.timeout
         )
 

@@ -9,9 +9,9 @@ from typing import cast
 
 import aiohttp
 
+from pilotfish_agent import http_client
 from pilotfish_agent.hardware._runner import DURATION, SUCCESS
-from pilotfish_agent.scrape import _client
-from pilotfish_agent.scrape._client import Failed
+from pilotfish_agent.http_client import Failed
 from pilotfish_agent.scrape._family import Server
 from pilotfish_agent.scrape._normal import Normaliser, detect
 from pilotfish_agent.scrape._settings import AUTO, PACKAGE, Target
@@ -57,7 +57,7 @@ class Scraper:
         """Scrapes until cancelled."""
         if not self._pages:
             return
-        async with _client.session() as client:
+        async with http_client.session() as client:
             await asyncio.gather(*(page.run(client) for page in self._pages))
 
     def readings(self) -> list[Reading]:
@@ -121,7 +121,7 @@ class _Page:
         reason, words = None, ""
         found: list[Reading] | None = None
         try:
-            answer = await _client.ask(client, self._entry.url)
+            answer = await http_client.ask(client, self._entry.url)
             if answer.status != 200:
                 raise Failed("status", f"status {answer.status}, expected 200")
             found = await asyncio.to_thread(self._take, answer.body.decode("utf-8", "replace"))

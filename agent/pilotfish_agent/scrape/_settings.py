@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pilotfish_agent.scrape._client import url
+from pilotfish_agent.http_client import url
 from pilotfish_core import registry
 from pilotfish_core.config import ListSection, duration_between, option, text
 
