@@ -13,7 +13,7 @@ from pilotfish_core.nouns import Exchange
 MAX_STREAM: Final = 8 << 20
 """Bytes of a stream without content coding, which is read where it lies."""
 MAX_HEAD: Final = 2 << 20
-MAX_EVENTS: Final = 12_000
+MAX_EVENTS: Final = 8_000
 MAX_LINES: Final = 30_000
 """How much of a stream's beginning is read: an event costs some 5 us. Of a longer one its end is too, with `usage`."""
 TAIL: Final = 16 << 10
