@@ -95,7 +95,7 @@ class Events:
 
     def _lines(self, at: int, end: int) -> Iterator[tuple[int, bytes, bytes]]:
         data, size = self._data, len(self._data)
-        for _ in range(MAX_EVENTS):
+        for _ in range(TAIL if self.partial else MAX_EVENTS):  # the end has fewer lines than bytes: all are read
             if at >= end:
                 break
             stop = data.find(b"\n", at, end)
