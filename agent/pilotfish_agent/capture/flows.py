@@ -36,19 +36,9 @@ IDLE_ROUNDS: Final = 60
 OPEN_ROUNDS: Final = 360
 ROUND_NS: Final = 10 * SECOND
 COUNTERS: Final = (
-    "packets",
-    "fragment",
-    "not_tcp",
-    "malformed",
-    "cut",
-    "repeated",
-    "reordered",
-    "gaps",
-    "late",
-    "unclear_ports",
-    "evicted",
-    "failed",
-)
+    "packets", "fragment", "not_tcp", "malformed", "cut", "repeated", "reordered", "gaps", "late", "unclear_ports",
+    "evicted", "failed",
+)  # fmt: skip
 
 
 class Flows:
