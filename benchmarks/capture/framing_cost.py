@@ -32,7 +32,7 @@ def cost(bodies: str, *, heads: int, parts: int = 1) -> float:
     Args:
         bodies: see `Recorder`.
         heads: different heads each way; more than the tables hold: each head is read.
-        parts: segments of each answer.
+        parts: segments of each answer: whole, or head and body apart.
     """
     recorder = Recorder(lambda _: True, bodies=bodies)
     talks = [Conversation(80, recorder) for _ in range(CONNECTIONS)]
@@ -51,8 +51,8 @@ def cost(bodies: str, *, heads: int, parts: int = 1) -> float:
                 if parts == 1:
                     talk.response(answer, 100, len(answer), START_NS + n + 100)
                 else:
-                    talk.response(answer, 100, 250, START_NS + n + 100)
-                    talk.response(answer, 250, len(answer), START_NS + n + 100)
+                    talk.response(answer, 100, len(answer) - 100, START_NS + n + 100)
+                    talk.response(answer, len(answer) - 100, len(answer), START_NS + n + 200)
             if turn % 30 == 0:
                 recorder.flush(time.monotonic())
         best = min(best, (time.process_time_ns() - began) / (rounds * CONNECTIONS) / 1_000)
@@ -66,6 +66,7 @@ def main() -> int:
         ("sampled, heads known", "sampled", 1, 1),
         ("timings, each head new", "none", 5_000, 1),
         ("sampled, each head new", "sampled", 5_000, 1),
+        ("copies of all", "all", 1, 1),
         ("timings, answers in two segments", "none", 1, 2),
     ):
         print(f"{words:34} {cost(bodies, heads=heads, parts=parts):6.2f} us an exchange", flush=True)

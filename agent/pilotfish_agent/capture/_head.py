@@ -62,7 +62,7 @@ FOREIGN: Final = "foreign"
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _VALUE = rb"[\t\x20-\x7e\x80-\xff]"
-_FIELDS = rb"((?>" + _TOKEN + rb"++:" + _VALUE + rb"*+\r\n)*+)\r\n"
+_FIELDS = rb"(?>" + _TOKEN + rb"++:" + _VALUE + rb"*+\r\n)*+\r\n"
 _TARGET = rb"/[\x21-\x7e\x80-\xff]*+|\*|[A-Za-z][A-Za-z0-9+.\-]*+://[\x21-\x7e\x80-\xff]++|(?:\[[0-9A-Fa-f:.]++\]|[^/:\[\]\x00-\x20\x7f]++):[0-9]++"
 _ASK = rb"(" + _TOKEN + rb"++) (" + _TARGET + rb") HTTP/1\.([01])\r\n"
 _ANSWER = rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: " + _VALUE + rb"*+)?\r\n"
@@ -202,7 +202,7 @@ def _read_request(raw: bytes) -> RequestHead:
     found = _request(raw)
     if found is None:
         return RequestHead(raw, _head_reason(raw, asked=True))
-    method, target, minor, _ = found.groups()
+    method, target, minor = found.groups()
     is_connect = method == b"CONNECT"
     if is_connect != (target[:1] not in b"/*" and b"://" not in target) or (target == b"*" and method != b"OPTIONS"):
         return RequestHead(raw, REQUEST_LINE)
@@ -225,7 +225,7 @@ def _read_answer(raw: bytes) -> AnswerHead:
     found = _answer(raw)
     if found is None:
         return AnswerHead(raw, _head_reason(raw, asked=False))
-    minor, digits, _ = found.groups()
+    minor, digits = found.groups()
     lower = raw.lower()
     length, reason = _length(lower, minor)
     status = int(digits)
@@ -274,6 +274,8 @@ def _closes(lower: bytes, minor: int) -> bool:
     at = lower.find(b"\r\nconnection:")
     if at < 0:
         return not minor
+    if lower.startswith(b" keep-alive\r\n", at + 13) and lower.find(b"\r\nconnection:", at + 13) < 0:
+        return False
     options = set()
     while at >= 0:
         value = lower[at + 13 : lower.index(b"\r", at + 13)]
