@@ -24,6 +24,7 @@ from pilotfish_agent.capture.supervisor import Supervisor
 from pilotfish_agent.decode._runner import Decoders
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.hardware._processes import holder_of
+from pilotfish_agent.http_client import own_word
 from pilotfish_agent.intake.listener import Intake
 from pilotfish_agent.launch.handover import Handover, Heart
 from pilotfish_agent.launch.options import config_flags
@@ -173,6 +174,7 @@ class Agent:
             handover.intake,
             events=events,
             port=settings.section("target").port,
+            own=own_word(),
             scraped=frozenset(port for one in settings.section("scrape") if (port := urlsplit(one.url).port)),
         )
         who = around.targets[0].name  # the model's server is asked, so what it says speaks of the target

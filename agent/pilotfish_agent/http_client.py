@@ -8,7 +8,9 @@ proxy of the environment is used, no compressed answer is taken (a bomb), and an
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
+import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 MAX_BYTES = 2**20
 SECONDS = 5.0
 AGENT = "pilotfish"
-"""The product in `User-Agent`: the model's traffic is not ours, so whoever counts it can leave us out."""
+"""The product in `User-Agent`."""
 
 Why = Literal["address", "connect", "timeout", "too_large", "redirect", "status", "encoding", "protocol"]
 METADATA = frozenset(
@@ -119,11 +121,17 @@ class _Checked(AbstractResolver):
         """Holds nothing."""
 
 
+@functools.cache
+def own_word() -> str:
+    """A word in the `User-Agent` of this process: the capture leaves its requests out of the model's traffic."""
+    return secrets.token_hex(8)
+
+
 def session() -> aiohttp.ClientSession:
     """A client for these requests; to be closed by who opened it. Made within the loop."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(resolver=_Checked(), use_dns_cache=False, limit=16, keepalive_timeout=30),
-        headers={"User-Agent": f"{AGENT}/{version('pilotfish')}", "Accept-Encoding": "identity"},
+        headers={"User-Agent": f"{AGENT}/{version('pilotfish')} ({own_word()})", "Accept-Encoding": "identity"},
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,

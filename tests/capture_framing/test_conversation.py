@@ -371,3 +371,17 @@ def test_heads_of_many_connections_are_bounded() -> None:
         for talk in talks:
             talk.end(0)
         assert made.holder.heads == 0
+
+
+def test_our_own_requests_are_not_the_models_traffic() -> None:
+    """Scrapes and probes on the model's port are paired and forgotten; another product of our name is a client's."""
+    _head.set_own("0123abcd")
+    try:
+        wire = Wire()
+        for agent in (b"pilotfish/1 (0123abcd)", b"pilotfish/1 (0123abce)", b"curl"):
+            wire.client(b"GET /" + agent[-2:] + b" HTTP/1.1\r\nUser-Agent: " + agent + b"\r\n\r\n")
+            wire.server(OK)
+        assert len(wire.records()) == 2
+        assert wire.recorder.counters["exchanges:success"] == 2
+    finally:
+        _head.set_own("")

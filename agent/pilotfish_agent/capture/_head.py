@@ -113,6 +113,17 @@ class AnswerHead:
         self.close = self.empty = self.stream = False
 
 
+OWN: Final = b"(our own)"
+"""Line of requests that Pilotfish itself sends: they are paired with their answers, and then forgotten."""
+_own_word = [b""]
+
+
+def set_own(word: str) -> None:
+    """Requests whose head holds ``word`` are our own: a secret of this agent, so that no client can hide behind it."""
+    _own_word[0] = word.lower().encode()
+    requests.clear()
+
+
 requests: dict[bytes, RequestHead] = {}
 answers: dict[bytes, AnswerHead] = {}
 """The tables; the capture process has one thread."""
@@ -209,7 +220,7 @@ def _read_request(raw: bytes) -> RequestHead:
     lower = raw.lower()
     length, reason = _length(lower, minor)
     head = RequestHead(raw, reason)
-    head.line = raw[: min(found.end(2), MAX_LINE)]
+    head.line = OWN if _own_word[0] and _own_word[0] in lower else raw[: min(found.end(2), MAX_LINE)]
     head.length = 0 if length is None else length
     head.minor = 0 if minor == b"0" else 1
     head.is_connect = is_connect

@@ -72,6 +72,7 @@ class Orders:
         budget: bytes of bodies a second that are kept when ``sampled``.
         body_limit: bytes kept of one body; the rest is cut.
         relay: for mode ``relay``.
+        own: a word in the `User-Agent` of our own requests, which are not the model's traffic; "": none.
         path: folders to append to ``sys.path`` where missing; read once, from the first orders.
     """
 
@@ -83,6 +84,7 @@ class Orders:
     budget: int = 8 << 20
     body_limit: int = 1 << 20
     relay: RelayOrders = field(default_factory=RelayOrders)
+    own: str = ""
     path: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:

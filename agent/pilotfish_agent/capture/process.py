@@ -13,7 +13,6 @@ import select
 import signal
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -71,9 +70,11 @@ def work(orders: Orders, control: Control) -> None:
         ClosedError: the agent is gone.
         Exception: with ``reason`` and ``words`` where the loop cannot work here.
     """
+    from pilotfish_agent.capture import _head
     from pilotfish_agent.capture.recorder import Recorder
     from pilotfish_agent.capture.sender import Sender
 
+    _head.set_own(orders.own)
     loop = _loop(orders.mode)
     give_way(0 if orders.mode == "relay" else 10)
     limit_memory(ROOM[orders.mode] + 4 * orders.budget + 16 * orders.body_limit)
@@ -82,7 +83,7 @@ def work(orders: Orders, control: Control) -> None:
     try:
         loop(orders, recorder, control)
     finally:
-        recorder.flush(time.monotonic())
+        recorder.close()
 
 
 def _loop(mode: str) -> Callable[[Orders, Recorder, Control], None]:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pilotfish import exchange
+from pilotfish_agent.capture._head import OWN
 from pilotfish_agent.capture._pending import Holder
 from pilotfish_agent.capture._reservoir import Reservoir
 
@@ -149,6 +150,8 @@ class Recorder:
         flags: int,
     ) -> None:
         """One exchange is over and goes as a record: ``METHOD target``, epoch ns, ns, ns or -1, bytes, bytes."""
+        if line is OWN:
+            return
         index = self._lines.get(line)
         if index is None:
             index = self._lines[line] = len(self._lines)
@@ -164,6 +167,8 @@ class Recorder:
 
     def copy(self, line: bytes, packed: bytes, draw: float, status: int, flags: int) -> None:
         """One exchange is over and goes with its bodies, where `wants` said so; ``packed``: by `exchange.pack_said`."""
+        if line is OWN:
+            return
         if flags or status >= 400:
             self._count(status, flags)
         else:

@@ -38,7 +38,10 @@ START_SECONDS: Final = 15.0
 END_SECONDS: Final = 0.25
 """For the capture process to send what it has, when the agent leaves."""
 LOOK_SECONDS: Final = 1.0
-"""Between two looks at the ports; every `BEAT_SECONDS` while there are none."""
+"""Between two looks at the ports; every `BEAT_SECONDS` while there are none and the model may just be starting."""
+EAGER_SECONDS: Final = 30.0
+"""For how long after the last change of processes a model without a port is looked at in haste; it costs 1 ms a
+second, and a model that has none by then is a batch script, or seen by its SDK."""
 ELSEWHERE: Final = "the model is in another network namespace; run Pilotfish in that one, as a pod's sidecar does"
 SEALED: Final = (
     "the traffic is TLS or no HTTP/1.1, which a tap cannot read; --capture tap counts its connections all the same"
@@ -55,6 +58,7 @@ class Supervisor:
         intake: path of the agent's socket.
         events: where things are told.
         port: of `target.port`, watched where the tree's own ports cannot be read.
+        own: a word in the `User-Agent` of the agent's own requests.
         scraped: ports of scrape targets: not watched, unless the tree listens on no other.
         command: as `Child` takes it, for tests.
         hang: seconds of silence after which it is ended.
@@ -71,6 +75,7 @@ class Supervisor:
         *,
         events: Events,
         port: int | None = None,
+        own: str = "",
         scraped: frozenset[int] = frozenset(),
         command: list[str] | None = None,
         hang: float = HANG_SECONDS,
@@ -81,7 +86,7 @@ class Supervisor:
         self._port = port
         self._command = command
         self._hang = hang
-        self._orders = _orders(config, intake)
+        self._orders = _orders(config, intake, own)
         self._scraped = scraped
         self._sealed: tuple[int, ...] | None = None
         self._finders: dict[str, PortFinder] = {}
@@ -90,6 +95,7 @@ class Supervisor:
         self._backoff = Backoff()
         self._starts = 0
         self._next_start = self._next_look = 0.0
+        self._eager_until = time.monotonic() + EAGER_SECONDS
         self._base: dict[str, int] = {}
         self._thread: threading.Thread | None = None
         self._stopper: tuple[int, int] | None = None
@@ -116,7 +122,9 @@ class Supervisor:
 
     def follow(self, trees: tuple[tuple[str, tuple[int, ...]], ...]) -> None:
         """The targets whose ports are watched from now on: name, and processes (their descendants are found)."""
-        self._trees = trees
+        if trees != self._trees:
+            self._trees = trees
+            self._eager_until = time.monotonic() + EAGER_SECONDS
 
     @property
     def wanted(self) -> bool:
@@ -169,7 +177,7 @@ class Supervisor:
         try:
             while True:
                 now = time.monotonic()
-                if now - asked > BEAT_SECONDS + 1.0 and self._child is not None:
+                if now - asked > LOOK_SECONDS + 1.0 and self._child is not None:
                     self._child.heard = now  # we were stopped ourselves: its silence proves nothing
                 asked = now
                 self._step_safely(now)
@@ -195,7 +203,8 @@ class Supervisor:
         poller.register(self._stopper[0], select.POLLIN)
         if self._child is not None:
             poller.register(self._child.pidfd if self._child.pidfd >= 0 else self._child.fileno(), select.POLLIN)
-        return any(fd == self._stopper[0] for fd, _ in poller.poll(BEAT_SECONDS * 1_000))
+        seconds = BEAT_SECONDS if self._child is not None else max(self._next_look - time.monotonic(), BEAT_SECONDS)
+        return any(fd == self._stopper[0] for fd, _ in poller.poll(min(seconds, LOOK_SECONDS) * 1_000))
 
     def _step(self, now: float) -> None:
         if now >= self._next_look:
@@ -223,7 +232,8 @@ class Supervisor:
         if not ports and self._port is not None and (not trees or any(one.denied for one in found.values())):
             ports = (self._port,)
         whole = all(one.whole for one in found.values())
-        self._next_look = now + (LOOK_SECONDS if ports and whole else BEAT_SECONDS)
+        eager = now < self._eager_until and not (ports and whole)
+        self._next_look = now + (BEAT_SECONDS if eager else LOOK_SECONDS)
         self._show(by_target={name: frozenset(one.ports) for name, one in found.items()})
         if apart:
             self._set_ports((), now)
@@ -318,7 +328,7 @@ class Supervisor:
         self.view = replace(self.view, **changes)
 
 
-def _orders(config: Config, intake: str) -> Orders:
+def _orders(config: Config, intake: str, own: str) -> Orders:
     return Orders(
         mode="relay" if config.mode == "relay" else "tap",
         ports=config.ports,
@@ -330,5 +340,6 @@ def _orders(config: Config, intake: str) -> Orders:
         relay=RelayOrders(
             config.relay_listen or "", config.relay_upstream or "", config.relay_cert or "", config.relay_key or ""
         ),
+        own=own,
         path=tuple(folder for folder in sys.path if folder),
     )
