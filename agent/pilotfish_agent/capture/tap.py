@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Mapping
 
 from pilotfish_agent.capture import ring as rings
-from pilotfish_agent.capture.control import IN_FLIGHT, CaptureUnavailableError, Control, Orders
+from pilotfish_agent.capture.control import BEAT_SECONDS, IN_FLIGHT, CaptureUnavailableError, Control, Orders
 from pilotfish_agent.capture.flows import Flows
 from pilotfish_agent.capture.http1 import Conversation
 from pilotfish_agent.capture.recorder import Recorder
@@ -17,6 +17,12 @@ MODE = "tap"
 FLUSH_S = 0.05
 LOOK_S = 2.0
 """Between two looks for interfaces that came or went."""
+BURST = 8
+"""Blocks between two pauses from which on the pause is a short one: 20 MB/s."""
+BURST_MS = 10.0
+SMALL_RING = 32
+"""Blocks. A larger ring holds what comes in a pause, up to 80 MB/s at once: it is not polled, for every waking costs
+more than the exchanges it brings at a low rate."""
 AT_ONCE = 16
 """Blocks of one ring before the next ring, and the clock, have their turn."""
 
@@ -81,9 +87,9 @@ class Tap:
         self.problem = "; ".join(words) or None
         return refused
 
-    def step(self) -> bool:
-        """Takes what is ready, a bounded part of it; whether there was anything."""
-        busy = False
+    def step(self) -> int:
+        """Takes what is ready, a bounded part of it; how many blocks."""
+        blocks = 0
         flows = self.flows
         for ring in self.rings.values():
             for _ in range(AT_ONCE):
@@ -92,8 +98,8 @@ class Tap:
                     break
                 flows.block(ring.memory, *found)
                 ring.release()
-                busy = True
-        return busy
+                blocks += 1
+        return blocks
 
     def tick(self, now: int, *, busy: bool) -> None:
         """Time goes on: ``now`` in epoch ns; ``busy``: there is more to take, whose time is earlier."""
@@ -186,7 +192,9 @@ def work(tap: Tap, recorder: Recorder, control: Control) -> None:
     """
     poller = select.poll()
     watched: set[int] = set()
-    flush_at, look_at, busy = 0.0, time.monotonic() + LOOK_S, False
+    flush_at = beat_at = 0.0
+    look_at = time.monotonic() + LOOK_S
+    busy, taken = False, 0
     while True:
         now = time.monotonic()
         if now >= look_at:
@@ -194,19 +202,27 @@ def work(tap: Tap, recorder: Recorder, control: Control) -> None:
             tap.look()
         if now >= flush_at:
             flush_at = now + FLUSH_S
-            watched = _follow(poller, watched, tap, control)
             tap.tick(time.time_ns(), busy=busy)
             recorder.flush(now)
+        if now >= beat_at:  # all counters are gathered for it: not more often than it is sent
+            beat_at = now + BEAT_SECONDS
+            watched = _follow(poller, watched, tap, control)
             control.beat(now, {**recorder.counters, **tap.counters()}, MODE, tap.problem)
             orders = control.poll()
             if orders is not None:
                 tap.watch(orders.ports)
-        busy = tap.step()
-        for fd, event in poller.poll(_until(flush_at)) if not busy else ():
+        blocks = tap.step()
+        busy = blocks > 0
+        taken += blocks
+        if busy:
+            continue
+        wait, taken = min(_until(flush_at), BURST_MS if taken > BURST else FLUSH_S * 1_000), 0
+        for fd, event in poller.poll(wait):
             if fd == control.fileno():
-                flush_at = 0.0  # new orders, or the agent is gone
-            elif event & select.POLLERR:
+                beat_at = 0.0  # new orders, or the agent is gone
+            elif event & ~select.POLLIN:
                 tap.look()  # an interface went down: its error must be taken, or poll no longer waits
+                watched = _follow(poller, watched, tap, control)
 
 
 def _until(at: float) -> float:
@@ -216,7 +232,7 @@ def _until(at: float) -> float:
 
 def _follow(poller: select.poll, watched: set[int], tap: Tap, control: Control) -> set[int]:
     """Registers what is there now, and no longer what has gone."""
-    wanted = {control.fileno(), *(ring.fileno() for ring in tap.rings.values())}
+    wanted = {control.fileno(), *(ring.fileno() for ring in tap.rings.values() if ring.blocks < SMALL_RING)}
     for fd in watched - wanted:
         poller.unregister(fd)
     for fd in wanted - watched:
