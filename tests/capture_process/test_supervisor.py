@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from pilotfish_agent.capture.settings import Config
-from pilotfish_agent.capture.view import MODE, MODES
+from pilotfish_agent.capture.view import MODE, MODES, RELAYED, View
 from pilotfish_core.metrics import Sample, Unavailable
 from tests.capture_process.watched import Model, Watched, gone, running, until
 from tests.system import needs
@@ -192,3 +192,10 @@ def test_it_ends_with_the_agent(tmp_path: pathlib.Path, stopped: bool) -> None:
         agent.kill()
         agent.wait()
         until(lambda: gone(pid), "the capture process to leave")
+
+
+def test_what_became_of_a_relays_connections_is_told() -> None:
+    """The counts of the heartbeat reach /metrics, each under its outcome."""
+    view = View("relay", counters={"relay:passed": 7, "relay:refused": 2, "relay:full": 0, "exchanges:success": 5})
+    told = {s.labels: s.value for s in view.samples() if isinstance(s, Sample) and s.metric == RELAYED}
+    assert told == {("passed",): 7.0, ("refused",): 2.0, ("full",): 0.0}

@@ -110,7 +110,7 @@ class Relay:
         self.passed: list[tuple[Side, bytes, int]] = []
         self._in_flight: dict[str, int] = {}
         self._count_at = 0.0
-        self._counts = dict.fromkeys(("relay:connections", "relay:refused", "relay:full", "relay:faults"), 0)
+        self._counts = dict.fromkeys(("relay:passed", "relay:refused", "relay:full", "relay:faults"), 0)
         self._most = room(TLS_BYTES if certificate else PLAIN_BYTES)
         self._renewal = 0.0
         self._problem: str | None = None
@@ -145,7 +145,7 @@ class Relay:
             self._counts["relay:refused"] += 1
             pair.refuse()
         else:
-            self._counts["relay:connections"] += 1
+            self._counts["relay:passed"] += 1
             self._pairs.add(pair)
             try:
                 pair.watch(Conversation(where[1], self._recorder))

@@ -66,7 +66,10 @@ class Config:
         "auto", choice("auto", "tap", "relay", "off"), "How traffic is seen; auto never takes the relay.", "auto"
     )
     bodies: str = option(
-        "sampled", choice("sampled", "all", "none"), "Which bodies are looked at; errors always are.", "sampled"
+        "sampled",
+        choice("sampled", "all", "none"),
+        "Which bodies are looked at; with sampled, those of errors always are.",
+        "sampled",
     )
     budget: int = option(8 << 20, lambda v: _bytes(v, 1 << 10, 1 << 30), "Bytes of bodies kept a second.", "8MiB")
     body_limit: int = option(

@@ -26,7 +26,9 @@ from pilotfish_core.events import Event, Events
 from pilotfish_core.metrics import Reading, Reason
 
 STARTED = Event("capture_started", "info", "Traffic is seen from outside.")
-ENDED = Event("capture_ended", "warning", "The capture process ended; it is started again, the model is untouched.")
+ENDED = Event(
+    "capture_ended", "warning", "The capture process ended; it is started again. A relay's clients see a reset."
+)
 HUNG = Event("capture_hung", "warning", "The capture process said nothing and was ended; it is started again.")
 UNAVAILABLE = Event("capture_unavailable", "info", "Traffic cannot be seen from outside; the SDK tells of it.")
 PORTS = Event("capture_ports", "info", "The ports that are watched have changed.")

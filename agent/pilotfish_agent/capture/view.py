@@ -22,7 +22,14 @@ FRAMING = Metric(
     "Connections whose bytes could be read in two ways, by reason: timings only from there on, nothing is believed.",
     ("reason",),
 )
-METRICS = (MODE, EXCHANGES, FRAMING)
+RELAYED = Metric(
+    "pilotfish_relay_connections_total",
+    "counter",
+    "Connections to the relay: passed, refused (the model could not be reached), full (above the bound of its "
+    "descriptors and memory), faults (the relay's own, framing's included; the bytes went on). Only passed may rise.",
+    ("outcome",),
+)
+METRICS = (MODE, EXCHANGES, FRAMING, RELAYED)
 OPAQUE_ENOUGH: Final = 20
 """Connections that could not be read, and none that could: then `auto` gives the tap up until the ports change."""
 
@@ -56,6 +63,7 @@ class View:
         yield from (Sample(MODE, (mode,), float(mode == self.mode)) for mode in MODES)
         yield from (Sample(EXCHANGES, (name,), float(n)) for name, n in group(self.counters, "exchanges"))
         yield from (Sample(FRAMING, (name,), float(n)) for name, n in group(self.counters, "framing"))
+        yield from (Sample(RELAYED, (name,), float(n)) for name, n in group(self.counters, "relay"))
         if self.reason is not None and not self.counters:
             yield Unavailable("capture", EXCHANGES.name, self.reason)
 
