@@ -39,6 +39,7 @@ NEVER = frozenset(
         "pilotfish_drift_state",
         "pilotfish_drift_window_rows",
         "pilotfish_events_total",
+        "pilotfish_probe_success",
         "pilotfish_process_restarts_total",
         "pilotfish_reference_info",
         "pilotfish_request_duration_seconds",

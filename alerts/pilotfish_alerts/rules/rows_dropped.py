@@ -11,7 +11,8 @@ RULE = Rule(
     description=(
         "About {{ $value | humanize }} observations were lost in 10 minutes, for the reason {{ $labels.reason }}. "
         "Verdicts rest on the others. sdk_buffer: the agent was away or too slow; intake_buffer: it has too little CPU "
-        "or memory; frame_*: something else writes to its socket."
+        "or memory; frame_*: something else writes to its socket; kernel, exchanges_*: part of the traffic is not "
+        "seen; bodies_*, copy_*: it is counted, but not read."
     ),
     scenarios=(
         Scenario(
