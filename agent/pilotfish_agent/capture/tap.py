@@ -17,12 +17,6 @@ MODE = "tap"
 FLUSH_S = 0.05
 LOOK_S = 2.0
 """Between two looks for interfaces that came or went."""
-BURST = 8
-"""Blocks between two pauses from which on the pause is a short one: 20 MB/s."""
-BURST_MS = 10.0
-SMALL_RING = 32
-"""Blocks. A larger ring holds what comes in a pause, up to 80 MB/s at once: it is not polled, for every waking costs
-more than the exchanges it brings at a low rate."""
 AT_ONCE = 16
 """Blocks of one ring before the next ring, and the clock, have their turn."""
 
@@ -87,9 +81,9 @@ class Tap:
         self.problem = "; ".join(words) or None
         return refused
 
-    def step(self) -> int:
-        """Takes what is ready, a bounded part of it; how many blocks."""
-        blocks = 0
+    def step(self) -> bool:
+        """Takes what is ready, a bounded part of it; whether there was anything."""
+        busy = False
         flows = self.flows
         for ring in self.rings.values():
             for _ in range(AT_ONCE):
@@ -98,8 +92,8 @@ class Tap:
                     break
                 flows.block(ring.memory, *found)
                 ring.release()
-                blocks += 1
-        return blocks
+                busy = True
+        return busy
 
     def tick(self, now: int, *, busy: bool) -> None:
         """Time goes on: ``now`` in epoch ns; ``busy``: there is more to take, whose time is earlier."""
@@ -194,7 +188,7 @@ def work(tap: Tap, recorder: Recorder, control: Control) -> None:
     watched: set[int] = set()
     flush_at = beat_at = 0.0
     look_at = time.monotonic() + LOOK_S
-    busy, taken = False, 0
+    busy = False
     while True:
         now = time.monotonic()
         if now >= look_at:
@@ -211,13 +205,9 @@ def work(tap: Tap, recorder: Recorder, control: Control) -> None:
             orders = control.poll()
             if orders is not None:
                 tap.watch(orders.ports)
-        blocks = tap.step()
-        busy = blocks > 0
-        taken += blocks
-        if busy:
-            continue
-        wait, taken = min(_until(flush_at), BURST_MS if taken > BURST else FLUSH_S * 1_000), 0
-        for fd, event in poller.poll(wait):
+        busy = tap.step()
+        # Blocks are read as they are closed (20 ms): read in larger bursts they cost less, and the model waits longer.
+        for fd, event in poller.poll(_until(flush_at)) if not busy else ():
             if fd == control.fileno():
                 beat_at = 0.0  # new orders, or the agent is gone
             elif event & ~select.POLLIN:
@@ -232,7 +222,7 @@ def _until(at: float) -> float:
 
 def _follow(poller: select.poll, watched: set[int], tap: Tap, control: Control) -> set[int]:
     """Registers what is there now, and no longer what has gone."""
-    wanted = {control.fileno(), *(ring.fileno() for ring in tap.rings.values() if ring.blocks < SMALL_RING)}
+    wanted = {control.fileno(), *(ring.fileno() for ring in tap.rings.values())}
     for fd in watched - wanted:
         poller.unregister(fd)
     for fd in wanted - watched:
