@@ -41,9 +41,9 @@ END_SECONDS: Final = 0.25
 """For the capture process to send what it has, when the agent leaves."""
 LOOK_SECONDS: Final = 1.0
 """Between two looks at the ports; every `BEAT_SECONDS` while there are none and the model may just be starting."""
-EAGER_SECONDS: Final = 30.0
-"""For how long after the last change of processes a model without a port is looked at in haste; it costs 1 ms a
-second, and a model that has none by then is a batch script, or seen by its SDK."""
+EAGER_SECONDS: Final = 5.0
+"""For how long after the last change of processes a model without a port is looked at in haste: it costs a millisecond
+a second, and later a port is still found within `LOOK_SECONDS`."""
 ELSEWHERE: Final = "the model is in another network namespace; run Pilotfish in that one, as a pod's sidecar does"
 SEALED: Final = (
     "the traffic is TLS or no HTTP/1.1, which a tap cannot read; --capture tap counts its connections all the same"
