@@ -74,12 +74,9 @@ def _settle() -> None:
     """Gives way to the model: CPU, memory, no core files of ours."""
     import resource
 
-    for path, text in (("comm", "pf-agent"), ("oom_score_adj", "800")):
-        try:
-            with open(f"/proc/self/{path}", "w", encoding="ascii") as file:
-                file.write(text)
-        except OSError:
-            pass
+    from pilotfish_agent.launch.proc import introduce
+
+    introduce("pf-agent", 800)
     try:
         os.nice(5)
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

@@ -25,6 +25,7 @@ from pilotfish_agent.capture.control import (
     Orders,
     Report,
 )
+from pilotfish_agent.launch.proc import introduce
 
 if TYPE_CHECKING:  # needs the folders that come with the first orders
     from pilotfish_agent.capture.recorder import Recorder
@@ -107,12 +108,7 @@ def _first(control: Control) -> Orders:
 
 def settle(parent: int) -> None:
     """Dies before the model when memory is short, leaves no core file, and ends with ``parent``, even when stopped."""
-    for path, text in (("comm", "pf-capture"), ("oom_score_adj", "900")):
-        try:
-            with open(f"/proc/self/{path}", "w", encoding="ascii") as file:
-                file.write(text)
-        except OSError:
-            pass
+    introduce("pf-capture", 900)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C under `attach` is the agent's, which then ends us
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

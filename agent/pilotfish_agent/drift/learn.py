@@ -15,7 +15,6 @@ from pilotfish_core.nouns import ObservationBatch
 FIRST_ROWS: Final = 500
 REBUILDS: Final = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
 FINAL_ROWS: Final = 5_000
-FINAL_SECONDS: Final = 24 * 3600.0
 MAX_CELLS: Final = 5_000_000
 """Values held at most, 8 bytes each, as arrays grow up to twice: of 1,000 features the first 5,000 rows."""
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from pilotfish_agent.drift import tables as table_file
 from pilotfish_agent.drift.tables import StreamTables, TableSpec
+from pilotfish_agent.launch.proc import introduce
 
 if TYPE_CHECKING:  # the worker itself needs none of what comes with it
     from pilotfish_agent.drift.phi import PhiRequest
@@ -210,9 +211,4 @@ def _make_phis(measured: Mapping[str, Any], output: str) -> None:
 def _give_way() -> None:
     """Everybody else first: CPU, and memory when it runs out."""
     os.nice(19)
-    for path, text in (("comm", "pf-worker"), ("oom_score_adj", "1000")):
-        try:
-            with open(f"/proc/self/{path}", "w", encoding="ascii") as file:
-                file.write(text)
-        except OSError:
-            pass
+    introduce("pf-worker", 1_000)

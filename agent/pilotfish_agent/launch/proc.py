@@ -54,3 +54,13 @@ def ignored_signals(pid: int, proc: str = "/proc") -> int:
         return 0
     finally:
         os.close(fd)
+
+
+def introduce(name: str, oom_score_adj: int) -> None:
+    """Names this process, and its place when memory runs out: higher goes first, 1000 at most. proc(5)."""
+    for path, text in (("comm", name), ("oom_score_adj", str(oom_score_adj))):
+        try:
+            with open(f"/proc/self/{path}", "w", encoding="ascii") as file:
+                file.write(text)
+        except OSError:
+            pass  # no /proc, or not ours to raise: a courtesy, not a need
