@@ -2,7 +2,8 @@
 
 Separate runs with and without it differ by more than the tap does. So the tap's filter is swapped every 0.15 s, in
 random order inside each pair of windows, 30 ms after an edge are left out, and the answer is the median of the pairs'
-log ratios with the interval of its order statistics (95 %). A/A pairs, off and off, are in the same run.
+log ratios with the interval of its order statistics (95 %). A/A pairs, off and off, are in the same run. When they are
+too noisy to tell, as many pairs again join the first: what was seen is not thrown away, and more pairs tell more.
 """
 
 from __future__ import annotations
@@ -26,13 +27,22 @@ EDGE_S = 0.03
 PAIRS = 96
 """Of each kind; a pair with an empty window does not count, and 90 must."""
 LEAST = 90
-ATTEMPTS = 2
+ATTEMPTS = 3
 RATE = 1_500.0
 P50, P99, P50_AT_HALF = 0.05, 0.15, 0.10
 WIDEST_P50, WIDEST_P99 = 0.10, 0.30
 LONGEST_MS = 20.0
 """Of the median: a longer one is a queue, in which no effect can be seen."""
 APP = "benchmarks.capture.tap_app:app"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One of a pair: of the tap's or of the A/A pairs, which of the two, and its begin (monotonic)."""
+
+    kind: str
+    on: bool
+    begin: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +90,17 @@ def at_half() -> Result:
 
 
 def measured(rate_of: Callable[[int], float], holds: Callable[[Effect], bool], *, p99: bool) -> Result:
-    """Measures until the A/A pairs are quiet enough, at most `ATTEMPTS` times; else short."""
+    """Measures until the A/A pairs of all attempts together are quiet enough, at most `ATTEMPTS` times; else short."""
     port = free_port()
     uvicorn = ("-m", "uvicorn", APP, "--port", str(port), "--workers", "2", "--log-level", "warning")
     with process(sys.executable, *uvicorn, "--no-access-log"):
         wait_for(port)
         time.sleep(1)  # the second worker
         rate = rate_of(port)
+        pairs = Pairs()
         for attempt in range(1, ATTEMPTS + 1):
-            found = effect(port, rate, seed=attempt)
+            pairs.join(measure(port, rate, seed=attempt))
+            found = pairs.effect()
             told = enough(found, p99=p99)
             words = f"{rate:,.0f}/s: {found.words()}, attempt {attempt}"
             print(words, file=sys.stderr)
@@ -111,38 +123,50 @@ def maximum(port: int) -> float:
     return float(np.count_nonzero(log.sum(axis=1) <= end) / 1.5)
 
 
-def effect(port: int, rate: float, *, seed: int) -> Effect:
-    """One run with both kinds of pairs, in random order."""
+class Pairs:
+    """Log ratios, on to off, of p50 and p99: of the tap's pairs and of the A/A pairs."""
+
+    def __init__(self) -> None:
+        self._ratios: dict[str, list[tuple[float, float]]] = {"tap": [], "none": []}
+        self._medians: list[float] = []
+
+    def join(self, other: tuple[array.array[float], list[Window]]) -> None:
+        """The pairs of one more run."""
+        log, windows = other
+        rows = np.frombuffer(log).reshape(-1, 2)
+        rows = rows[np.argsort(rows[:, 0])]
+        self._medians.append(float(np.median(rows[:, 1])) * 1e3)
+        for first, second in zip(windows[::2], windows[1::2], strict=True):
+            on, off = (first, second) if first.on else (second, first)
+            a, b = _inside(rows, on.begin), _inside(rows, off.begin)
+            if len(a) and len(b):
+                p50, p99 = (math.log(np.quantile(a, q) / np.quantile(b, q)) for q in (0.5, 0.99))
+                self._ratios[on.kind].append((p50, p99))
+
+    def effect(self) -> Effect:
+        """Of all pairs so far."""
+        on50, on99, aa50, aa99 = (shift([r[i] for r in self._ratios[k]]) for k in ("tap", "none") for i in (0, 1))
+        return Effect(on50, on99, aa50, aa99, max(self._medians))
+
+
+def measure(port: int, rate: float, *, seed: int) -> tuple[array.array[float], list[Window]]:
+    """One run with both kinds of pairs, in random order: the generator's log and the windows."""
     draw = random.Random(seed)
     kinds = [kind for kind in ("tap", "none") for _ in range(PAIRS)]
     draw.shuffle(kinds)
     capture = Capture((), interfaces=("lo",))
-    windows: list[tuple[str, bool, float]] = []  # kind, whether it is the pair's "on", begin
+    windows: list[Window] = []
     try:
         with started_load(port, rate, 2 * len(kinds) * WINDOW_S + 3) as finish:
             time.sleep(2)  # the generator's start
             for kind in kinds:
                 for on in draw.sample((True, False), 2):
                     capture.order((port,) if on and kind == "tap" else ())
-                    windows.append((kind, on, time.monotonic()))
+                    windows.append(Window(kind, on, time.monotonic()))
                     time.sleep(WINDOW_S)
-            log = finish()
+            return finish(), windows
     finally:
         capture.close()
-    return _effect(log, windows)
-
-
-def _effect(log: array.array[float], windows: list[tuple[str, bool, float]]) -> Effect:
-    rows = np.frombuffer(log).reshape(-1, 2)
-    rows = rows[np.argsort(rows[:, 0])]
-    ratios: dict[str, list[tuple[float, float]]] = {"tap": [], "none": []}
-    for first, second in zip(windows[::2], windows[1::2], strict=True):
-        on, off = sorted((first, second), key=lambda window: not window[1])
-        a, b = _inside(rows, on[2]), _inside(rows, off[2])
-        if len(a) and len(b):
-            ratios[on[0]].append(tuple(math.log(np.quantile(a, q) / np.quantile(b, q)) for q in (0.5, 0.99)))  # type: ignore[arg-type]
-    on50, on99, aa50, aa99 = (shift([r[i] for r in ratios[kind]]) for kind in ("tap", "none") for i in (0, 1))
-    return Effect(on50, on99, aa50, aa99, float(np.median(rows[:, 1])) * 1e3)
 
 
 def _inside(rows: NDArray[np.float64], begin: float) -> NDArray[np.float64]:
