@@ -186,6 +186,29 @@ class DriftResult:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """How one stream's values are spread over its bins: in the reference, and now.
+
+    Attributes:
+        edges: of a numeric stream, ascending: bins ``(e[k-1], e[k]]``, then missing, +inf, -inf; else None.
+        levels: of a categorical stream; then other, missing; else None.
+        reference: share of each bin, float64 of sum 1.
+        current: the same now; None while there are too few rows to say.
+        rows: that ``current`` speaks of, the older the less.
+        began: epoch seconds since when the stream drifts: ``current`` is of the rows since then; None: of the window.
+    """
+
+    model: str
+    feature: str
+    edges: Column | None
+    levels: tuple[str, ...] | None
+    reference: Column
+    current: Column | None
+    rows: int
+    began: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
     """One model's line of `status`."""
@@ -208,6 +231,7 @@ class Status:
     Attributes:
         target: the first of ``targets``: name, pid, up.
         targets: every watched process tree, in the order of the configuration.
+        started: since when the agent watches and counts, epoch seconds.
     """
 
     version: str
@@ -220,6 +244,7 @@ class Status:
     budget: Mapping[str, str]
     notices: tuple[str, ...] = ()
     targets: tuple[Mapping[str, Any], ...] = ()
+    started: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,3 +257,4 @@ class Snapshot:
     status: Status
     drift: tuple[DriftResult, ...]
     alerts: tuple[Mapping[str, Any], ...] = ()
+    shapes: tuple[Shape, ...] = ()

@@ -7,14 +7,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pilotfish_agent.drift import builder, worker
+from pilotfish_agent.drift import builder, shapes, worker
 from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.watch import Config, DriftWatch
 from pilotfish_agent.state import files
 from pilotfish_core.events import Event, Events
 from pilotfish_core.metrics import Sample
-from pilotfish_core.nouns import DriftResult, ModelStatus, ObservationBatch
+from pilotfish_core.nouns import DriftResult, ModelStatus, ObservationBatch, Shape
 
 DRIFT_ALARM = Event("drift_alarm", "warning", "A stream has drifted beyond the minimum effect.")
 DRIFT_NOTICE = Event(
@@ -80,6 +80,7 @@ class WatchedModel:
         self._asked: object = None
         self._retry_at = 0.0
         self._judged: tuple[int, tuple[DriftResult, ...]] | None = None
+        self._shaped: tuple[int, tuple[Shape, ...]] | None = None
         self._stem = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:12]
 
     # -- rows
@@ -168,6 +169,12 @@ class WatchedModel:
         if self._judged is None or self._judged[0] != self.watch.changes:
             self._judged = (self.watch.changes, self.watch.results(now))  # half of an idle second's CPU otherwise
         return self._judged[1]
+
+    def shapes(self) -> tuple[Shape, ...]:
+        """Reference and present spread of each stream."""
+        if self._shaped is None or self._shaped[0] != self.watch.changes:
+            self._shaped = (self.watch.changes, shapes.shapes(self.watch))
+        return self._shaped[1]
 
     def status(self) -> ModelStatus:
         """This model's line of `status`."""

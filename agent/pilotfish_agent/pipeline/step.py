@@ -197,6 +197,7 @@ class Pipeline:
                 unavailable=tuple(r for r in readings if isinstance(r, Unavailable)),
                 status=self._status(),
                 drift=tuple(r for m in self._models.values() for r in m.results(now)),
+                shapes=tuple(s for m in self._models.values() for s in m.shapes()),
             )
         )
 
@@ -238,6 +239,7 @@ class Pipeline:
             instance=who.instance,
             target=trees[0],
             targets=tuple(trees),
+            started=who.config_read,
             models=models,
             processes=dict(self._components.pids),
             listen=self._listen(),
