@@ -14,6 +14,7 @@ import importlib
 import os
 import pathlib
 import pkgutil
+import signal
 import subprocess
 import sys
 import time
@@ -92,6 +93,8 @@ def verdict(row: Row) -> tuple[str, Literal["ok", "short", "absent"], str]:
 
 def main() -> int:
     """Runs one group."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):  # ignored under nohup and in a shell's background
+        signal.signal(number, signal.SIG_DFL)  # what is started here must die of them as anywhere
     parser = argparse.ArgumentParser(prog="benchmarks.bars")
     parser.add_argument("group", choices=GROUPS)
     parser.add_argument("--slow", action="store_true", help="the slow rows, into a dated file of benchmarks/results/")

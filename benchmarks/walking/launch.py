@@ -33,6 +33,9 @@ QUIET = [*SCRIPT, "--quiet", "--listen", "127.0.0.1:0", "--"]
 MODEL = [sys.executable, "-I", "-S", str(HERE / "signals.py")]
 ROUNDS = 15
 ALLOWED_MS = 5.0
+ALLOWED_SHARE = 0.4
+"""Of what `python -c pass` takes: on a fast machine 5 ms would let an `import re` pass."""
+ALLOWED = f"{ALLOWED_MS:g} ms, and <= {ALLOWED_SHARE:.0%} of it"
 # The command as pip writes it for an entry point: the mutant which the CPU row must notice.
 PIP_MADE = """#!{python}
 # -*- coding: utf-8 -*-
@@ -123,24 +126,26 @@ def first_instruction() -> dict[str, tuple[float, float]]:
     }
 
 
-def cost(name: str) -> tuple[float, str]:
-    """(CPU ms above `python -c pass`, the words for it)."""
+def cost(name: str) -> tuple[float, float, str]:
+    """(CPU ms above `python -c pass`, what is allowed of them on this machine, the words for it)."""
     numbers = first_instruction()
-    added = numbers[name][0] - numbers["python"][0]
+    python, wall = numbers["python"]
+    added = numbers[name][0] - python
     words = f"{added:+.1f} ms ({numbers[name][0]:.1f} CPU, {numbers[name][1]:.1f} wall; python -c pass "
-    return added, words + f"{numbers['python'][0]:.1f} CPU, {numbers['python'][1]:.1f} wall; median of {ROUNDS})"
+    words += f"{python:.1f} CPU, {wall:.1f} wall; median of {ROUNDS})"
+    return added, min(ALLOWED_MS, ALLOWED_SHARE * python), words
 
 
-@bar("launch: CPU to the model's first instruction, clean venv", f"<= python -c pass + {ALLOWED_MS:g} ms")
+@bar("launch: CPU to the model's first instruction, clean venv", f"<= python -c pass + {ALLOWED}")
 def cpu_to_first_instruction() -> Result:
-    added, words = cost("command")
-    return Result(words, added <= ALLOWED_MS)
+    added, allowed, words = cost("command")
+    return Result(words, added <= allowed)
 
 
-@bar("launch: the CPU row notices an entry point that imports re", f"it is > python -c pass + {ALLOWED_MS:g} ms")
+@bar("launch: the CPU row notices an entry point that imports re", f"it is > python -c pass + {ALLOWED}")
 def mutant_is_seen() -> Result:
-    added, words = cost("mutant")
-    return Result(words, added > ALLOWED_MS)
+    added, allowed, words = cost("mutant")
+    return Result(words, added > allowed)
 
 
 @bar("launch: 8 signals to the launched pid", "each exactly once")
