@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pilotfish_agent.commands import status
-from pilotfish_agent.web import documents, page, vitals
+from pilotfish_agent.web import documents, page, vitals, words
 from pilotfish_core.nouns import Snapshot
 from tests.standard import standard_snapshot
 
@@ -23,11 +23,11 @@ def watched(*trees: Mapping[str, object]) -> Snapshot:
 
 def test_the_page_names_who_is_not_running() -> None:
     """One of several is down: that is the headline, even when it is not the first."""
-    title, tone, lead = page.headline(watched(UP, DOWN))
+    title, tone, lead = words.headline(watched(UP, DOWN))
     assert (title, tone) == ("Not running: fraud", "critical")
     assert "1 of 2" in lead
-    assert page.headline(watched(DOWN))[0] == "The model is not running"
-    assert page.headline(watched(UP))[0] == page.headline(standard_snapshot())[0]
+    assert words.headline(watched(DOWN))[0] == "The model is not running"
+    assert words.headline(watched(UP))[0] == words.headline(standard_snapshot())[0]
     assert b"Process ranker" in page.html(watched(UP, DOWN))
 
 

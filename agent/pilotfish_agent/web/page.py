@@ -1,40 +1,27 @@
-"""The first page: is my model well, what changed, since when, why, and the budget. One HTML, no requests out."""
+"""The page's HTML: is my model well, what changed, since when, why, how much of the budget is spent; then the rest.
+
+Every word is made here, from a Snapshot. The page is whole without a script; with one, the same parts come again by
+`/api/v1/live`, and the script puts them in place and draws the charts.
+"""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import math
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from functools import cache
+from collections.abc import Iterator, Sequence
 from html import escape
+from urllib.parse import quote
 
-from pilotfish_agent.web.assets import ICON, SCRIPT, STYLE
+from pilotfish_agent.web import words
+from pilotfish_agent.web.assets import ICON, assets
 from pilotfish_agent.web.vitals import vitals
-from pilotfish_core.nouns import DriftResult, ModelStatus, Snapshot, Status
+from pilotfish_core.nouns import DriftResult, ModelStatus, Snapshot
 
-__all__ = ["ICON", "html", "policy"]
-
-_SHOWN = 40  # streams in the table; the API has all
-_STATES = {
-    "learning": "is learning what is normal",
-    "provisional": "runs on a provisional reference",
-    "not_enough_data": "has too few rows to judge",
-}
-_SEVERITIES = ("none", "info", "warning", "critical")
-
-
-@cache
-def policy() -> str:
-    """The page's Content-Security-Policy: its own style and script by hash, its own origin, nothing else."""
-    style, script = (
-        "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'" for text in (STYLE, SCRIPT)
-    )
-    return (
-        f"default-src 'none'; style-src {style}; script-src {script}; connect-src 'self'; img-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+SHOWN = 40
+"""Streams in the table, changes in the list; the API has all."""
+GAPS = 200
 
 
 def html(snapshot: Snapshot | None, waiting: Sequence[str] = ()) -> bytes:
@@ -44,206 +31,277 @@ def html(snapshot: Snapshot | None, waiting: Sequence[str] = ()) -> bytes:
         snapshot: what to show; None before the first sample.
         waiting: why the agent is not ready, shown as they are.
     """
-    title, tone, lead = headline(snapshot)
-    name = _name(snapshot.status) if snapshot is not None else "starting"
-    parts = [_verdict(title, tone, lead, waiting)]
-    if snapshot is not None:
-        parts += [
-            _changes(snapshot), _vitals(snapshot), _models(snapshot), _streams(snapshot), _gaps(snapshot),
-        ]  # fmt: skip
+    filled = dict.fromkeys(("at", "changes", "budget", "vitals", "streams", "models", "alerts", "gaps", "footer"), "")
+    filled |= parts(snapshot, waiting)
+    title, name = escape(words.headline(snapshot).title), escape(_name(snapshot))
+    links = "".join(
+        f'<link rel="stylesheet" href="/assets/{a.name}">'
+        if a.name.endswith("css")
+        else f'<script defer src="/assets/{a.name}"></script>'
+        for a in assets().values()
+    )
     text = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)} · {escape(name)}</title>"
-        '<link rel="icon" href="/favicon.ico" type="image/svg+xml">'
-        f'<style>{STYLE}</style><noscript><meta http-equiv="refresh" content="10"></noscript></head><body>'
-        f"{_header(snapshot, name)}<main>{''.join(parts)}</main>{_footer(snapshot)}"
-        f"<script>{SCRIPT}</script></body></html>"
+        f'<title>{title} · {name}</title><meta name="color-scheme" content="light dark">'
+        f'<link rel="icon" href="/favicon.ico" type="image/svg+xml">{links}'
+        '<noscript><meta http-equiv="refresh" content="10"></noscript></head><body>'
+        '<a class="skip" href="#verdict">Skip to the verdict</a>'
+        f'<header>{ICON}<b>Pilotfish</b><span class="name">{name}</span>{_part("span", "at", filled["at"])}</header>'
+        f"<main>{_main(filled)}</main>{_part('footer', 'footer', filled['footer'])}"
+        '<p id="said" class="unseen" role="status"></p></body></html>'
     )
     return text.encode(errors="replace")
 
 
-def _name(status: Status) -> str:
-    """Of the watched process; of the agent where it watches several."""
-    return status.instance if len(status.targets) > 1 else str(status.target.get("name") or status.instance)
+def _main(filled: dict[str, str]) -> str:
+    """The sections in reading order; what is empty takes no room."""
+    drawn = (
+        '<figure id="shape" class="card half" hidden><figcaption><h2></h2><p class="soft"></p></figcaption>'
+        '<div class="drawing"></div><details><summary>The same in numbers</summary><div class="wide"></div></details>'
+        "</figure>"
+    )
+    spans = "".join(
+        f'<label><input type="radio" name="span" value="{value}"{" checked" if value == "15m" else ""}>'
+        f"<span>{text}</span></label>"
+        for value, text in (("15m", "15 min"), ("1h", "1 h"), ("24h", "24 h"))
+    )
+    charts = (
+        '<section id="charts" hidden aria-labelledby="charts-title"><div class="bar"><h2 id="charts-title">'
+        f'Over time</h2><fieldset><legend class="unseen">Time shown</legend>{spans}</fieldset></div>'
+        '<h3>Requests and predictions</h3><div class="charts" id="traffic"></div>'
+        '<h3>Hardware of the model</h3><div class="charts" id="hardware"></div></section>'
+    )
+    return (
+        '<p id="lost" role="alert"></p>'
+        + _part("section", "verdict", filled["verdict"], ' tabindex="-1" aria-label="Is my model well?"')
+        + _part("section", "changes", filled["changes"], ' class="card wider" aria-label="What changed"')
+        + _part("section", "budget", filled["budget"], ' class="card narrow" aria-label="Budget of false alarms"')
+        + _part("section", "vitals", filled["vitals"], ' class="card" aria-label="Vital signs"')
+        + _part("section", "streams", filled["streams"], ' class="card half" aria-label="Predictions and features"')
+        + drawn
+        + charts
+        + _part("section", "models", filled["models"], ' class="card" aria-label="Models"')
+        + _part("section", "alerts", filled["alerts"], ' class="card half" aria-label="Alerts"')
+        + _part("section", "gaps", filled["gaps"], ' class="card half" aria-label="Signals that cannot be read"')
+    )
 
 
-def headline(snapshot: Snapshot | None) -> tuple[str, str, str]:
-    """(one line, tone, one sentence): the answer to "is my model well?". The tone is a style class."""
+def _part(tag: str, name: str, content: str, attributes: str = "") -> str:
+    return f'<{tag} id="{name}"{attributes}>{content}</{tag}>'
+
+
+def parts(snapshot: Snapshot | None, waiting: Sequence[str] = ()) -> dict[str, str]:
+    """What is inside each part of the page, by the id of its element. Before the first sample: the verdict."""
+    verdict = {"verdict": _verdict(snapshot, waiting)}
     if snapshot is None:
-        return "Starting", "", "The first sample has not been taken yet."
-    status = snapshot.status
-    trees = status.targets or (status.target,)
-    down = [str(t.get("name")) for t in trees if t.get("up") is False]
-    if down and len(trees) > 1:
-        lead = f"{len(down)} of {len(trees)} watched processes are not there; the last state is below."
-        return f"Not running: {', '.join(down)}", "critical", lead
-    if down:
-        return "The model is not running", "critical", "No process of the target is alive; the last state is below."
-    worst = max(status.models, key=lambda m: _SEVERITIES.index(m.severity), default=None)
-    if worst is None:
-        lead = "No prediction has arrived yet: instrument the model with pilotfish.Monitor, or send it traffic."
-        if any(s.metric.name == "pilotfish_requests_total" for s in snapshot.samples):
-            lead = "Requests are seen and counted; in none of them was a prediction that can be read."
-        return "Running, no predictions yet", "", lead
-    drifting = [n for m in status.models for n in m.drifting]
-    names = ", ".join(drifting[:3]) + (f" and {len(drifting) - 3} more" if len(drifting) > 3 else "")
-    if worst.severity in {"warning", "critical"}:
-        return f"{worst.model} is drifting", worst.severity, f"Changed: {names or 'the model as a whole'}."
-    if worst.severity == "info":
-        return f"{worst.model}: something changed", "info", f"{names or 'The model as a whole'}: {worst.words}"
-    if worst.state == "stable":
-        return "The model is well", "good", "It runs, and nothing it sees or says has drifted."
-    title = _STATES.get(worst.state, worst.state.replace("_", " "))
-    return f"{worst.model} {title}", "info", worst.words.removeprefix(f"{worst.state}: ")
+        return verdict
+    return verdict | {
+        "at": f"as of {_moment(snapshot.at, snapshot.at)}",
+        "changes": _changes(snapshot),
+        "budget": _budget(snapshot),
+        "vitals": _vitals(snapshot),
+        "streams": _streams(snapshot),
+        "models": _models(snapshot),
+        "alerts": _alerts(snapshot),
+        "gaps": _gaps(snapshot),
+        "footer": _footer(snapshot),
+    }
 
 
-def _header(snapshot: Snapshot | None, name: str) -> str:
-    at = f'<span class="at">as of {_moment(snapshot.at, snapshot.at)}</span>' if snapshot else ""
-    return f"<header>{ICON}<b>Pilotfish</b><span>{escape(name)}</span>{at}</header>"
+def _name(snapshot: Snapshot | None) -> str:
+    return words.name_of(snapshot.status) if snapshot is not None else "starting"
 
 
-def _verdict(title: str, tone: str, lead: str, waiting: Sequence[str]) -> str:
+def _verdict(snapshot: Snapshot | None, waiting: Sequence[str]) -> str:
+    found = words.headline(snapshot)
     not_ready = "".join(f'<p class="soft">Not ready: {escape(reason)}.</p>' for reason in waiting)
     return (
-        f'<section class="verdict {tone}"><h1>{escape(title)}</h1><p>{escape(lead)}</p>{not_ready}'
-        '<p id="lost"></p></section>'
+        f'<div class="card verdict {found.tone}"><h1>{escape(found.title)}</h1>'
+        f"<p>{escape(found.lead)}</p>{not_ready}</div>"
     )
 
 
 def _changes(snapshot: Snapshot) -> str:
     """What changed, since when, why."""
-    changed = [r for r in ranked(snapshot.drift) if r.verdict in {"drifting", "changed"}]
-    items = "".join(_change(r, snapshot.at) for r in changed[:_SHOWN])
-    if len(changed) > _SHOWN:
-        items += f'<li class="soft">and {len(changed) - _SHOWN} more in <a href="/api/v1/drift">the API</a></li>'
+    changed = [r for r in words.ranked(snapshot.drift) if r.verdict in {"drifting", "changed"}]
+    items = "".join(_change(r, snapshot.at) for r in changed[:SHOWN])
+    if len(changed) > SHOWN:
+        items += f'<li class="soft">and {len(changed) - SHOWN} more in <a href="/api/v1/drift">the API</a></li>'
     none = '<p class="soft">No stream has changed by evidence worth a notice.</p>'
-    budget = snapshot.status.budget
-    promise = "".join(
-        f'<p class="soft">{text} <b>{escape(str(budget[key]))}</b></p>'
-        for key, text in (("false_alarms", "Budget of false alarms:"), ("implied_total", "Over all models here:"))
-        if budget.get(key)
-    )
-    return f"<section><h2>What changed</h2>{f'<ul>{items}</ul>' if items else none}{promise}</section>"
+    listed = f'<ul tabindex="0" aria-label="Changes">{items}</ul>' if items else none
+    return f"<h2>What changed{f' <small>{len(changed)}</small>' if changed else ''}</h2>{listed}"
 
 
 def _change(result: DriftResult, now: float) -> str:
-    word = "changed" if result.verdict == "changed" else "drifting"
     since = f" since {_moment(result.began, now)}" if result.began is not None else ""
     rows = f", {result.since_rows:,} rows" if result.since_rows is not None else ""
     why = f"<p>{escape(result.explanation)}</p>" if result.explanation else ""
+    held = f'<p class="soft">Only informative: {escape(result.reason)}.</p>' if result.reason else ""
     return (
-        f'<li><span class="tag {result.severity}">{escape(result.severity)}</span> <b>{escape(result.feature)}</b> '
-        f'<span class="soft">of {escape(result.model)} {word}{since}{rows}; effect {effect(result)}</span>{why}</li>'
+        f"<li>{_tag(result.severity, result.severity)} <b>{_stream(result, 'change')}</b> "
+        f'<span class="soft">of {escape(result.model)} {escape(result.verdict)}{since}{rows}; '
+        f"effect {words.effect(result)}</span>{why}{held}</li>"
+    )
+
+
+def _budget(snapshot: Snapshot) -> str:
+    found = words.spent(snapshot)
+    if found is None:
+        return ""
+    counted, rule, true = map(escape, found.lines())
+    total = snapshot.status.budget.get("implied_total")
+    over = f" In all: {escape(total)}." if total and found.models > 1 else ""
+    return (
+        f'<h2>Budget of false alarms</h2><p class="figure">{counted}</p>'
+        f"{_meter(found.share, f'{found.alarms} of {found.allowed:.3g} alarms of the budget')}"
+        f'<p class="soft">{rule}{over} {true}</p>'
     )
 
 
 def _vitals(snapshot: Snapshot) -> str:
     tiles = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in vitals(snapshot))
-    return f"<section><h2>Vital signs</h2><dl>{tiles}</dl></section>" if tiles else ""
-
-
-def _models(snapshot: Snapshot) -> str:
-    rows = "".join(_model(m) for m in snapshot.status.models)
-    notices = "".join(f"<p>{escape(n)}</p>" for n in snapshot.status.notices)
-    if not rows and not notices:
-        return ""
-    head = "<tr><th>Model<th>State<th>Reference<th class=num>Rows in window</tr>"
-    table = f'<div class="wide"><table>{head}{rows}</table></div>' if rows else ""
-    return f"<section><h2>Models</h2>{table}{notices}</section>"
-
-
-def _model(model: ModelStatus) -> str:
-    version = f" <span class=soft>{escape(model.model_version)}</span>" if model.model_version else ""
-    reference = f"<code>{escape(model.reference_id)}</code>, " if model.reference_id else ""
-    words = f"<br><span class=soft>{escape(model.words)}</span>" if model.words else ""
-    return (
-        f"<tr><td>{escape(model.model)}{version}<td>{escape(model.state.replace('_', ' '))}{words}"
-        f"<td>{reference}{model.reference_rows:,} rows<td class=num>{model.window_rows:,}</tr>"
-    )
+    return f"<h2>Vital signs</h2><dl>{tiles}</dl>" if tiles else ""
 
 
 def _streams(snapshot: Snapshot) -> str:
     """Evidence of every stream against its threshold, the strongest first."""
-    results = ranked(snapshot.drift)
+    results = words.ranked(snapshot.drift)
     if not results:
         return ""
-    rows = "".join(
-        f"<tr><td>{escape(r.feature)}<td>{escape(r.verdict.replace('_', ' '))}"
-        f'<td><meter min="0" max="1" high="0.999" optimum="0" value="{min(ratio(r), 1.0):.3f}"></meter>'
-        f"<td class=num>{ratio(r):.2f}<td class=num>{effect(r)}</tr>"
-        for r in results[:_SHOWN]
+    named = len({r.model for r in results}) > 1
+    rows = "".join(_row(r, named=named) for r in results[:SHOWN])
+    head = (
+        f'<tr><th scope="col">Stream</th>{"<th scope=col>Model</th>" * named}<th scope="col">Verdict</th>'
+        '<th scope="col">Evidence, 1 alarms</th><th scope="col" class="num"><span class="unseen">Evidence</span></th>'
+        '<th scope="col" class="num">Effect</th></tr>'
     )
-    head = "<tr><th>Stream<th>Verdict<th>Evidence<th class=num>of threshold<th class=num>Effect</tr>"
-    more = f'<p class="soft">{len(results) - _SHOWN} more in the API.</p>' if len(results) > _SHOWN else ""
-    count = f"{len(results)} streams"
+    more = f", {len(results) - SHOWN} more in the API" if len(results) > SHOWN else ""
     return (
-        f'<section><details id="streams"><summary>{count}, by evidence</summary>'
-        f'<div class="wide"><table>{head}{rows}</table></div>{more}</details></section>'
+        f'<h2>Predictions and features <small>{len(results)}</small></h2><div class="wide tall" tabindex="0" '
+        'role="region" aria-label="Streams by evidence">'
+        f'<table><caption class="soft">The strongest evidence first; choose one to see its reference and the present'
+        f"{more}.</caption><thead>{head}</thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def _row(result: DriftResult, *, named: bool) -> str:
+    value = words.ratio(result)
+    model = f"<td>{escape(result.model)}</td>" if named else ""
+    reason = f' <span class="soft">{escape(result.reason)}</span>' if result.verdict == "not_enough_data" else ""
+    verdict = f"{_tag(result.severity, result.verdict.replace('_', ' '))}{reason}"
+    return (
+        f'<tr><th scope="row">{_stream(result, "row")}</th>{model}<td>{verdict}</td>'
+        f'<td>{_meter(value, "evidence over the alarm line")}</td><td class="num">{value:.2f}</td>'
+        f'<td class="num">{words.effect(result)}</td></tr>'
+    )
+
+
+def _stream(result: DriftResult, where: str) -> str:
+    """A stream's name, which chooses it; `@model` has no values of its own to show."""
+    if result.feature == "@model" or result.reason == "not_in_reference":
+        return escape(result.feature)
+    place = "/".join(quote(name, safe="", errors="replace") for name in (result.model, result.feature))
+    return f'<a href="#stream={place}" data-at="{where}">{escape(result.feature)}</a>'
+
+
+def _models(snapshot: Snapshot) -> str:
+    rows = "".join(_model(m) for m in snapshot.status.models)
+    notices = "".join(f'<li class="soft">{escape(n)}</li>' for n in snapshot.status.notices)
+    if not rows and not notices:
+        return ""
+    head = (
+        '<tr><th scope="col">Model</th><th scope="col">State</th><th scope="col">Reference</th>'
+        '<th scope="col" class="num">Rows in window</th></tr>'
+    )
+    table = (
+        '<div class="wide"><table><caption class="unseen">Models and their references</caption>'
+        f"<thead>{head}</thead><tbody>{rows}</tbody></table></div>"
+    )
+    return f"<h2>Models</h2>{table if rows else ''}{f'<ul class=plain>{notices}</ul>' if notices else ''}"
+
+
+def _model(model: ModelStatus) -> str:
+    version = f' <span class="soft">version {escape(model.model_version)}</span>' if model.model_version else ""
+    reference = (
+        f"<code>{escape(model.reference_id)}</code>, {model.reference_rows:,} rows" if model.reference_id else ""
+    )
+    state = model.state.replace("_", " ")
+    said = f'<br><span class="soft">{escape(model.words)}</span>' if model.words not in {"", model.state} else ""
+    return (
+        f'<tr><th scope="row">{escape(model.model)}{version}</th><td>{_tag(_tone(model), state)}{said}</td>'
+        f'<td>{named}{model.reference_rows:,} rows</td><td class="num">{model.window_rows:,}</td></tr>'
+    )
+
+
+def _tone(model: ModelStatus) -> str:
+    if model.severity != "none":
+        return model.severity
+    return "none" if model.state == "stable" else "info"
+
+
+def _alerts(snapshot: Snapshot) -> str:
+    """Alerts that fire now; where rules run elsewhere, that is said."""
+    items = "".join(
+        f"<li>{_tag(str(labels.get('severity', 'info')), str(alert.get('state', 'active')))} "
+        f"<b>{escape(str(labels.get('alertname', 'alert')))}</b> "
+        f'<span class="soft">{escape(str((alert.get("annotations") or {}).get("summary", "")))}</span></li>'
+        for alert in snapshot.alerts
+        for labels in (alert.get("labels") or {},)
+    )
+    none = (
+        '<p class="soft">The agent itself sends none. Prometheus evaluates the rules that <code>pilotfish rules</code> '
+        "writes; drift, failing probes and a model that is down are among them.</p>"
+    )
+    return f"<h2>Alerts</h2>{f'<ul>{items}</ul>' if items else none}"
 
 
 def _gaps(snapshot: Snapshot) -> str:
     """What cannot be read here, and why: absent is not zero."""
     if not snapshot.unavailable:
-        return ""
+        return '<h2>Signals</h2><p class="soft">Everything that is looked for can be read here.</p>'
     rows = "".join(
-        f"<tr><td><code>{escape(u.signal)}</code><td>{escape(u.reason.replace('_', ' '))}<td>{escape(u.collector)}</tr>"
-        for u in snapshot.unavailable[:200]
+        f'<tr><th scope="row"><code>{escape(u.signal.removeprefix("pilotfish_"))}</code></th>'
+        f"<td>{escape(u.reason.replace('_', ' '))}</td><td>{escape(u.collector)}</td></tr>"
+        for u in snapshot.unavailable[:GAPS]
     )
-    head = "<tr><th>Signal<th>Why<th>Collector</tr>"
+    head = '<tr><th scope="col">Signal</th><th scope="col">Why</th><th scope="col">Collector</th></tr>'
+    many = len(snapshot.unavailable)
+    counted = "1 signal cannot be read here" if many == 1 else f"{many} signals cannot be read here"
     return (
-        f'<section><details id="gaps"><summary>{len(snapshot.unavailable)} signals cannot be read here</summary>'
-        f'<div class="wide"><table>{head}{rows}</table></div></details></section>'
+        f'<h2>Signals</h2><p class="soft"><code>pilotfish doctor</code> says what would enable them.</p>'
+        f'<details id="unread"><summary>{counted}</summary><div class="wide"><table>'
+        f'<caption class="unseen">Signals that cannot be read, and why</caption><thead>{head}</thead>'
+        f"<tbody>{rows}</tbody></table></div></details>"
     )
 
 
-def _footer(snapshot: Snapshot | None) -> str:
-    links = (
-        '<a href="/metrics">Metrics</a><a href="/api/v1/status">Status</a>'
-        '<a href="/api/v1/drift">Drift</a><a href="/-/ready">Ready</a>'
-    )
-    if snapshot is None:
-        return f"<footer>{links}</footer>"
+def _footer(snapshot: Snapshot) -> str:
     status = snapshot.status
     pids = ", ".join(f"{escape(str(n))} {p}" for n, p in status.processes.items() if p is not None)
-    return f"<footer>{links}<p>Pilotfish {escape(status.version)}, {escape(status.instance)}: {pids}</p></footer>"
+    return f"{''.join(_links())}<p>Pilotfish {escape(status.version)}, {escape(status.instance)}: {pids}</p>"
 
 
-def ranked(results: Iterable[DriftResult]) -> list[DriftResult]:
-    """Worst severity first, then the strongest evidence."""
-    return sorted(results, key=lambda r: (-_SEVERITIES.index(r.severity), -ratio(r), r.model, r.feature))
+def _links() -> Iterator[str]:
+    for name, where in (("Metrics", "/metrics"), ("Status", "/api/v1/status"), ("Drift", "/api/v1/drift")):
+        yield f'<a href="{where}">{name}</a> '
 
 
-def ratio(result: DriftResult) -> float:
-    """Evidence over threshold: 1 and more alarms."""
-    value = result.evidence / result.threshold if result.threshold > 0 else 0.0
-    return max(value, 0.0) if math.isfinite(value) else 0.0
+def _tag(tone: str, text: str) -> str:
+    return f'<span class="tag {escape(tone)}">{escape(text)}</span>'
 
 
-def effect(result: DriftResult) -> str:
-    """``0.31 (0.27 to 0.35)``, or ``not measured``."""
-    if result.effect is None:
-        return "not measured"
-    if result.effect_lower is None or result.effect_upper is None:
-        return f"{result.effect:.2f}"
-    return f"{result.effect:.2f} ({result.effect_lower:.2f} to {result.effect_upper:.2f})"
+def _meter(value: float, label: str) -> str:
+    """A bar from 0 to 1; what is more is full."""
+    return (
+        f'<meter min="0" max="1" high="0.999" optimum="0" value="{min(value, 1.0):.3f}" aria-label="{label}"></meter>'
+    )
 
 
 def _moment(at: float, now: float) -> str:
-    """A time of day, with the date when it is not today's, and how long ago."""
-    try:
-        when, today = datetime.fromtimestamp(at, UTC), datetime.fromtimestamp(now, UTC)
-    except (OverflowError, ValueError, OSError):
+    """A time for people and machines, and how long ago."""
+    found = words.moment(at, now)
+    if found is None:
         return "an unknown time"
-    shown = when.strftime("%H:%M:%S UTC" if when.date() == today.date() else "%Y-%m-%d %H:%M:%S UTC")
-    ago = f", {span(now - at)} ago" if now - at >= 1 else ""
-    return f'<time datetime="{when.isoformat(timespec="seconds")}">{shown}</time>{ago}'
-
-
-def span(seconds: float) -> str:
-    """``42 s``, ``7 min``, ``3.5 h``, ``2.1 d``."""
-    for unit, size, digits in (("d", 86400.0, 1), ("h", 3600.0, 1), ("min", 60.0, 0)):
-        if seconds >= size:
-            return f"{seconds / size:.{digits}f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
+    ago = f", {words.span(now - at)} ago" if now - at >= 1 else ""
+    return f'<time datetime="{found[0]}">{found[1]}</time>{ago}'

@@ -12,7 +12,8 @@ from functools import partial
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from pilotfish_agent.web import documents, page
+from pilotfish_agent.web import documents, page, view
+from pilotfish_agent.web.assets import ICON, assets
 from pilotfish_agent.web.connections import Connections, Limits
 from pilotfish_core.events import Event, Events
 from pilotfish_core.nouns import Snapshot
@@ -24,7 +25,7 @@ EVENTS = (HTTP_FAILED,)
 _TEXT = "text/plain; charset=utf-8"
 _JSON = "application/json"
 _HTML = "text/html; charset=utf-8"
-_PATHS = "/ /metrics /-/healthy /-/ready /api/v1/status /api/v1/drift"
+_PATHS = "/ /metrics /-/healthy /-/ready /api/v1/status /api/v1/drift /api/v1/distributions"
 _CONNECTIONS = web.AppKey("connections", Connections)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -53,11 +54,14 @@ def build_app(
     app.on_response_prepare.append(_safe_headers)
     app.router.add_get("/", site.front)
     app.router.add_get("/favicon.ico", site.icon)
+    assets()  # reads the files now, not on the loop
+    app.router.add_get("/assets/{name}", site.asset)
     app.router.add_get("/metrics", site.metrics)
     app.router.add_get("/-/healthy", site.healthy)
     app.router.add_get("/-/ready", site.ready)
     app.router.add_get("/api/v1/status", site.status)
     app.router.add_get("/api/v1/drift", site.drift)
+    app.router.add_get("/api/v1/distributions", site.distributions)
     return app
 
 
@@ -149,12 +153,27 @@ class _Site:
         snapshot = self._snapshots()
         waiting = tuple(self._not_ready())
         body = await self._made("front", snapshot, partial(page.html, snapshot, waiting))
-        return web.Response(body=body, headers={"Content-Type": _HTML, "Content-Security-Policy": page.policy()})
+        return web.Response(body=body, headers={"Content-Type": _HTML, "Content-Security-Policy": page.POLICY})
 
     async def icon(self, _: web.Request) -> web.Response:
         """GET /favicon.ico."""
         headers = {"Content-Type": "image/svg+xml", "Cache-Control": "max-age=86400"}
-        return web.Response(body=page.ICON.encode(), headers=headers)
+        return web.Response(body=ICON.encode(), headers=headers)
+
+    async def asset(self, request: web.Request) -> web.Response:
+        """GET /assets/NAME: the name holds the content's hash, so it may be kept for good."""
+        found = assets().get(request.match_info["name"])
+        if found is None:
+            raise web.HTTPNotFound
+        packed = "gzip" in request.headers.get("Accept-Encoding", "")
+        headers = {
+            "Content-Type": found.type,
+            "Cache-Control": "public, max-age=31536000, immutable",
+            "Vary": "Accept-Encoding",
+        }
+        if packed:
+            headers["Content-Encoding"] = "gzip"
+        return web.Response(body=found.packed if packed else found.body, headers=headers)
 
     async def metrics(self, request: web.Request) -> web.Response:
         """GET /metrics."""
@@ -190,6 +209,17 @@ class _Site:
     async def drift(self, _: web.Request) -> web.Response:
         """GET /api/v1/drift."""
         return await self._document("drift", documents.drift)
+
+    async def distributions(self, request: web.Request) -> web.Response:
+        """GET /api/v1/distributions: which streams there are; with ``?model=&feature=``, one of them bin by bin."""
+        model, feature = request.query.get("model"), request.query.get("feature")
+        if model is None or feature is None:
+            return await self._document("distributions", view.streams)
+        snapshot = self._snapshots()
+        found = None if snapshot is None else view.distribution(snapshot, model, feature)
+        error = {"error": "no such stream; /api/v1/distributions without a query lists them"}
+        body = documents.encode(error if found is None else found)
+        return web.Response(status=404 if found is None else 200, body=body, headers={"Content-Type": _JSON})
 
     async def _document(self, name: str, make: Callable[[Snapshot], object]) -> web.Response:
         snapshot = self._snapshots()
