@@ -20,6 +20,7 @@ _LABEL = re.compile(r"\{\{ \$labels\.(\w+) \}\}")
 _VALUE = re.compile(r"\{\{ \$value[^}]*\}\}")
 _STREAMS = re.compile(r"\{\{ range.*\{\{ end \}\}")
 _SAFE_VALUE = re.compile(r"[\w.:/-]+\Z")
+_DURATION = re.compile(r"(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?\Z")
 
 
 def rules() -> tuple[Rule, ...]:
@@ -33,13 +34,17 @@ def settings(all_rules: Iterable[Rule], changed: Mapping[str, str]) -> dict[str,
     Raises:
         UsageError: a setting that no rule has, or a value that could break out of its place in PromQL.
     """
-    values = {s.name: s.default for r in all_rules for s in r.settings}
+    defaults = {s.name: s.default for r in all_rules for s in r.settings}
+    values = dict(defaults)
     for name, value in changed.items():
         if name not in values:
             raise UsageError("--set", got=name, expected="one of " + ", ".join(sorted(values)))
         if not _SAFE_VALUE.match(value):
             raise UsageError(f"--set {name}", got=value, expected="a number or a plain name")
-        if name != JOB.name and not _is_number(value):
+        if _DURATION.match(defaults[name]):
+            if not _DURATION.match(value):
+                raise UsageError(f"--set {name}", got=value, expected="a duration such as 10m or 1h30m")
+        elif name != JOB.name and not _is_number(value):
             raise UsageError(f"--set {name}", got=value, expected="a number above 0")
         values[name] = value
     return values
@@ -101,7 +106,7 @@ def _entry(rule: Rule, values: Mapping[str, str], runbooks: str) -> dict[str, An
     if rule.hold:
         entry["for"] = rule.hold
     if rule.keep:
-        entry["keep_firing_for"] = rule.keep
+        entry["keep_firing_for"] = Template(rule.keep).substitute(values)
     entry["labels"] = {"severity": rule.severity}
     entry["annotations"] = _annotations(rule, values, runbooks)
     return entry

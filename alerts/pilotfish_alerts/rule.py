@@ -76,7 +76,8 @@ class Rule:
         summary: one line; may hold Go templates.
         description: what it means and the first thing to do.
         hold: how long the expression must hold before it fires (`for`).
-        keep: how long it goes on firing after it stopped to hold (`keep_firing_for`): against flapping.
+        keep: how long it goes on firing after it stopped to hold (`keep_firing_for`): against flapping; may be
+            ``$setting``.
         settings: what can be changed.
         scenarios: at least one in which it fires and resolves, and one moment in which it does not fire.
         always: True for an alert whose only job is to fire.

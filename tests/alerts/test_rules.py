@@ -157,6 +157,13 @@ def test_settings_reach_the_expression_and_the_words() -> None:
     assert [name for name, rule in plain.items() if rule != changed[name]] == ["PilotfishErrorRatioHigh"]
 
 
+def test_a_drift_alert_stays_as_long_as_it_is_told() -> None:
+    """`--set drift_keep` is the time after the end; both drift alerts, and nothing else, go by it."""
+    plain, changed = entries(generate.prometheus()), entries(generate.prometheus({"drift_keep": "2s"}))
+    other = {name: rule["keep_firing_for"] for name, rule in changed.items() if rule != plain[name]}
+    assert other == {"PilotfishDriftCritical": "2s", "PilotfishDriftWarning": "2s"}
+
+
 def test_the_runbook_address_can_be_the_operators_own() -> None:
     """An air-gapped site has its own copy of the docs; without one there is no link, rather than a dead one."""
     assert not any("runbook_url" in rule["annotations"] for rule in entries(generate.prometheus()).values())
@@ -173,6 +180,8 @@ def test_the_runbook_address_can_be_the_operators_own() -> None:
         ("error_ratio", "high", "a number above 0"),
         ("latency_seconds", "-1", "a number above 0"),
         ("latency_seconds", "nan", "a number above 0"),
+        ("drift_keep", "10", "a duration such as 10m"),
+        ("drift_keep", "soon", "a duration such as 10m"),
     ],
 )
 def test_a_wrong_setting_is_refused_in_one_line(name: str, value: str, words: str) -> None:

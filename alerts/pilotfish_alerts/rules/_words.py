@@ -1,4 +1,10 @@
-"""Pieces that the words of several alerts share."""
+"""Pieces that several alerts share."""
+
+from pilotfish_alerts.rule import Setting
+
+DRIFT_KEEP = Setting(
+    "drift_keep", "10m", "how long a drift alert goes on firing after its end: against a new message at each return"
+)
 
 STREAMS = (
     '{{ range $i, $s := printf "sort_desc(topk(5, pilotfish_drift_evidence_ratio{job=%q,instance=%q,model=%q} >= 1))" '

@@ -1,7 +1,7 @@
 """A stream has moved by at least `drift.critical_effect`."""
 
 from pilotfish_alerts.rule import Check, Rule, Scenario, firing
-from pilotfish_alerts.rules._words import STREAMS
+from pilotfish_alerts.rules._words import DRIFT_KEEP, STREAMS
 
 _MODEL = 'job="pilotfish",instance="a:7374",model="digits",model_version="7"'
 _FIRES = firing("job=pilotfish instance=a:7374 model=digits model_version=7", streams="pixel_07, @prediction")
@@ -11,7 +11,8 @@ RULE = Rule(
     # No `for`: the detector is sequential and keeps its own budget of false alarms; waiting only delays the truth.
     expr='pilotfish_drift_alert_severity{severity="critical"} == 1',
     severity="critical",
-    keep="10m",
+    keep="$drift_keep",
+    settings=(DRIFT_KEEP,),
     summary="{{ $labels.model }} on {{ $labels.instance }}: inputs or predictions have changed a lot",
     description=(
         f"The data of model {{{{ $labels.model }}}} on {{{{ $labels.instance }}}} differ from the reference by at "
