@@ -56,9 +56,9 @@ def _validate(handover: "Handover") -> int:
     from pilotfish_agent import config
     from pilotfish_agent.capture import rights
     from pilotfish_agent.launch.options import config_flags
-    from pilotfish_agent.launch.values import problems
+    from pilotfish_agent.launch.values import problems, with_variables
 
-    options = handover.options
+    options = with_variables(handover.options, os.environ)
     settings = config.load(options.get("config"), os.environ, config_flags(options))
     found = (*settings.problems, *problems(options), *rights.problems(settings.section("capture")))
     lines = [problem.line() for problem in found] + handover.problems

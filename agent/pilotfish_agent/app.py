@@ -26,9 +26,10 @@ from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.hardware._processes import holder_of
 from pilotfish_agent.http_client import own_word
 from pilotfish_agent.intake.listener import Intake
+from pilotfish_agent.launch import postmortem
 from pilotfish_agent.launch.handover import Handover, Heart
 from pilotfish_agent.launch.options import config_flags
-from pilotfish_agent.launch.values import LISTEN, listen_address, problems
+from pilotfish_agent.launch.values import LISTEN, listen_address, problems, with_variables
 from pilotfish_agent.pipeline.components import Components
 from pilotfish_agent.pipeline.model import Terms
 from pilotfish_agent.pipeline.step import Identity, Pipeline
@@ -53,6 +54,7 @@ STARTED = Event("started", "info", "The agent watches.")
 STOPPED = Event("stopped", "info", "The agent leaves.")
 STEP_FAILED = Event("step_failed", "error", "A step of the pipeline failed; the next one is tried.")
 MEMORY_SHORT = Event("memory_short", "error", "The agent is at its memory ceiling; it saves and starts anew.")
+RELOAD_ABSENT = Event("reload_absent", "warning", "SIGHUP came; the configuration is read at the start: restart.")
 EVENTS = (
     CONFIG_BAD,
     REFERENCE_BAD,
@@ -63,6 +65,7 @@ EVENTS = (
     STOPPED,
     STEP_FAILED,
     MEMORY_SHORT,
+    RELOAD_ABSENT,
 )
 
 STEP_SECONDS = 0.5
@@ -74,7 +77,7 @@ START_ANEW = 75  # EX_TEMPFAIL of sysexits.h: the guard starts it again
 
 
 class Voice(Protocol):
-    """Who hears that the agent is well and prints its first lines: a guard (`Heart`); `attach` prints them itself."""
+    """Who hears that the agent is well and prints its first lines: a guard (`Heart`), or `attach` and systemd."""
 
     alone: bool
 
@@ -86,6 +89,12 @@ class Voice(Protocol):
 
     def ready(self, text: str) -> None:
         """The start line."""
+
+    def tell(self, text: str) -> None:
+        """What is watched now, when that has changed."""
+
+    def leave(self) -> None:
+        """The end begins."""
 
 
 @dataclass(slots=True)
@@ -105,11 +114,13 @@ class Surroundings:
 def main(handover: Handover) -> int:
     """The agent under `run`: watches the model it was given, leaves with it. Returns the exit code."""
     heart = Heart(handover.heartbeat_fd)
+    handover.options = with_variables(handover.options, os.environ)
     settings = config.load(handover.options.get("config"), os.environ, config_flags(handover.options))
     name = settings.section("target").name or handover.target
-    target = Wanted(name, (handover.model_pid, handover.model_start or None), None)
-    around = Surroundings(handover, settings, SystemClock(), heart, targets=(target,))
-    return start(around)
+    before = None if handover.restarts else postmortem.news(handover.state_dir)
+    target = Wanted(name, (handover.model_pid, handover.model_start or None), None, before)
+    notices = [before.words()] if before is not None and before.words() else []
+    return start(Surroundings(handover, settings, SystemClock(), heart, targets=(target,), notices=notices))
 
 
 def start(around: Surroundings) -> int:
@@ -166,6 +177,7 @@ class Agent:
         self._address: str | None = None
         self._served: server.Served | None = None
         self._failures = 0
+        self._told = ""
         handover, settings = around.handover, around.settings
         self._components = Components(None if around.heart.alone else os.getppid(), handover.restarts)
         self._intake = Intake(handover.intake, group=handover.options.get("intake-group"), events=events)
@@ -245,13 +257,15 @@ class Agent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._events.emit, RELOAD_ABSENT)
         if self._around.handover.model_pidfd >= 0:
             loop.add_reader(self._around.handover.model_pidfd, self._stop.set)
         self._take_in()
         self._capture.start()
         await self._step()
         await self._listen()
-        self._around.heart.ready(self._start_line())
+        self._told = self._watching()
+        self._around.heart.ready(f"{self._told}, log {self._around.handover.log_file or 'nowhere'}")
         self._events.emit(STARTED, targets=[t.name for t in self._around.targets])
         tasks = [asyncio.create_task(w()) for w in (self._listen_again, self._scraper.run, self._prober.run)]
         try:
@@ -289,7 +303,11 @@ class Agent:
             if self._stop.is_set():
                 return
             await self._step()
-            heart.beat()
+            if not self._failures:
+                heart.beat()
+            if (now := self._watching()) != self._told:
+                self._told = now
+                heart.tell(now)
             self._mind_memory()
 
     async def _step(self) -> None:
@@ -341,20 +359,21 @@ class Agent:
             await asyncio.sleep(LISTEN_RETRY)
             await self._listen()
 
-    def _start_line(self) -> str:
-        handover = self._around.handover
+    def _watching(self) -> str:
         where = f"metrics on http://{self._address}/metrics" if self._address else "no address yet"
-        seen = [f"PID {t.key[0]} ({t.name})" for t in self._around.targets if t.key is not None]
-        missing = [t.name for t in self._around.targets if t.key is None]
-        watched = ["watching " + ", ".join(seen)] if seen else []
-        what = watched + (["waiting for " + ", ".join(missing)] if missing else [])
-        return f"{', '.join(what)}, {where}, log {handover.log_file or 'nowhere'}"
+        snapshot = self._store.latest()
+        targets = snapshot.status.targets if snapshot is not None else ()
+        seen = ", ".join(f"PID {t['pid']} ({t['name']})" for t in targets if t["up"])
+        missing = ", ".join(str(t["name"]) for t in targets if not t["up"])
+        what = [f"watching {seen}"] * bool(seen) + [f"waiting for {missing}"] * bool(missing)
+        return ", ".join([*what, where])
 
     def _not_ready(self) -> list[str]:
         return [] if self._intake.listening else ["intake does not listen"]
 
     async def _end(self) -> None:
         self._events.emit(STOPPED)
+        self._around.heart.leave()
         self._capture.stop()  # what it has seen comes before the last step
         try:
             await asyncio.get_running_loop().run_in_executor(self._pool, self._pipeline.finish)

@@ -21,7 +21,9 @@ PREFIX = "PILOTFISH_"
 FOREIGN = ("PILOTFISH_SERVICE_", "PILOTFISH_PORT")
 """Kubernetes sets these for a Service named pilotfish."""
 
-OWN = frozenset({"PILOTFISH_SOCKET", "PILOTFISH_CONFIG", "PILOTFISH_RUNTIME_DIR", "PILOTFISH_STATE_DIR"})
+OWN = frozenset(
+    {"PILOTFISH_SOCKET", "PILOTFISH_CONFIG", "PILOTFISH_LISTEN", "PILOTFISH_RUNTIME_DIR", "PILOTFISH_STATE_DIR"}
+)
 FLAGS = {
     "model.name": "--model",
     "model.version": "--model-version",

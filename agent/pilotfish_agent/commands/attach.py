@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pilotfish_agent.hardware import _processes
 from pilotfish_agent.hardware._locate import Finder, Key, Selector
-from pilotfish_agent.launch import places
+from pilotfish_agent.launch import notify, places
 from pilotfish_agent.launch.handover import Handover
 from pilotfish_agent.launch.places import Instance
 from pilotfish_core.errors import UnavailableError, UsageError
@@ -52,20 +52,23 @@ def selectors(parser: argparse.ArgumentParser) -> None:
 
 
 class Voice:
-    """No guard listens: the start line and what goes wrong before it are printed here.
+    """No guard listens: the start line and what goes wrong before it are printed, the service manager is told.
 
     Args:
-        quiet: nothing is.
+        quiet: nothing is printed.
+        manager: systemd, where it started us.
     """
 
-    __slots__ = ("_done", "alone")
+    __slots__ = ("_done", "_manager", "alone")
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, manager: notify.Manager) -> None:
         self.alone = True
         self._done = quiet
+        self._manager = manager
 
     def beat(self) -> None:
-        """Nobody waits for it."""
+        """The watchdog's sign of life."""
+        self._manager.beat()
 
     def warn(self, text: str) -> None:
         """One line, until the start line; then it is the log's."""
@@ -76,6 +79,15 @@ class Voice:
         """The start line."""
         self.warn(text)
         self._done = True
+        self._manager.ready(text)
+
+    def tell(self, text: str) -> None:
+        """What is watched now, for `systemctl status`."""
+        self._manager.status(text)
+
+    def leave(self) -> None:
+        """The end begins."""
+        self._manager.stopping()
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,16 +95,17 @@ def run(args: argparse.Namespace) -> int:
     from pilotfish_agent import app, config
     from pilotfish_agent.capture import rights
     from pilotfish_agent.launch.options import config_flags
-    from pilotfish_agent.launch.values import problems
+    from pilotfish_agent.launch.values import problems, with_variables
     from pilotfish_agent.reference_file import load_reference
     from pilotfish_core.clock import SystemClock
 
     _be_called("pf-agent")
+    voice = Voice(args.quiet, notify.Manager(os.environ, time.monotonic))
     given = {k.replace("_", "-"): v for k, v in vars(args).items() if v is not None}
+    given = with_variables(given, os.environ)
     settings = config.load(args.config, os.environ, {**config_flags(given), **target_flags(args)})
     for problem in (*settings.problems, *problems(given), *rights.problems(settings.section("capture"))):
         raise problem
-    voice = Voice(args.quiet)
     targets = wanted(settings)
     for target in targets:
         if target.find is not None and target.find.notice:

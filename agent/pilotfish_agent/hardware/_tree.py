@@ -144,6 +144,10 @@ class ProcessTree:
                 children = (table or {}).get(member.pid, [])
             queue.extend(self._adopt(member, children))
 
+    def count(self, cause: str) -> None:
+        """One more process of the tree has ended; a cause that was never told has no number."""
+        self.exits[cause] = self.exits.get(cause, 0) + 1
+
     def close(self) -> None:
         """Closes every descriptor."""
         for member in self.members:
@@ -196,7 +200,7 @@ class ProcessTree:
     def _count_exit(self, member: Member, status: int | None) -> None:
         if not member.exit_counted:
             member.exit_counted = True
-            self.exits["unknown" if status is None else _exits.cause(status)] += 1
+            self.count("unknown" if status is None else _exits.cause(status))
 
     def _children(self, member: Member, *, slow: bool) -> list[int] | None:
         """PIDs of its children as the kernel lists them; None where this kernel has no such list."""

@@ -27,7 +27,7 @@ STARTED = Metric(
 EXITS = Metric(
     "pilotfish_process_exits_total",
     "counter",
-    "Processes of the model's tree that ended, by cause; signal and exit_nonzero of workers are what a server hides.",
+    "Ended processes of the model's tree, by cause; under `run` with the one before this, where its end was recorded.",
     ("target", "cause"),
 )
 RESTARTS = Metric(

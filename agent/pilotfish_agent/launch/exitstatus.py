@@ -68,13 +68,35 @@ def cause(status: int | None) -> str:
     return "exit_nonzero" if os.WEXITSTATUS(status) else "exit_zero"
 
 
-def record(pid: int, start: int, status: int | None, ended: float) -> bytes:
-    """``last_exit.json``: pid, start_time, ended (epoch seconds), cause, and code or signal (null when not so)."""
+def record(pid: int, start: int, status: int | None, ended: float, why: str = "") -> bytes:
+    """``last_exit.json``: pid, start_time, ended (epoch seconds), cause, and code or signal (null when not so).
+
+    Args:
+        pid: of the process that has ended.
+        start: its start time.
+        status: its raw wait status; None: unknown.
+        ended: epoch seconds.
+        why: the cause, where somebody knows more than the status tells.
+    """
     known = status is not None
     code = os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None
     signal = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
     words = ["null" if n is None else str(n) for n in (status if known else None, code, signal)]
     return (
-        f'{{"pid": {pid}, "start_time": {start}, "ended": {ended:.3f}, "cause": "{cause(status)}", '
+        f'{{"pid": {pid}, "start_time": {start}, "ended": {ended:.3f}, "cause": "{why or cause(status)}", '
         f'"status": {words[0]}, "code": {words[1]}, "signal": {words[2]}}}\n'
     ).encode()
+
+
+def save(folder: str, content: bytes) -> None:
+    """Puts a record into a state folder, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    fd = os.open(f"{folder}/last_exit.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(fd, content)
+    finally:
+        os.close(fd)
+    os.replace(f"{folder}/last_exit.new", f"{folder}/last_exit.json")

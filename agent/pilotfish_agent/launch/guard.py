@@ -357,10 +357,7 @@ class Guard:
         if not folder:
             return
         try:
-            fd = os.open(f"{folder}/last_exit.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            os.write(fd, exitstatus.record(pid, start, status, ended))
-            os.close(fd)
-            os.replace(f"{folder}/last_exit.new", f"{folder}/last_exit.json")
+            exitstatus.save(folder, exitstatus.record(pid, start, status, ended))
         except OSError as error:
             _log(self._log_file, f"how the model ended could not be written: {error}")
 

@@ -145,6 +145,12 @@ class Heart:
         """The start line: ``watching PID 7 (serve.py), metrics on http://127.0.0.1:7374/metrics, log FILE``."""
         self._send(b"R", text)
 
+    def tell(self, text: str) -> None:
+        """What is watched now: the guard shows it to nobody."""
+
+    def leave(self) -> None:
+        """The guard sees the end by itself."""
+
     def _send(self, kind: bytes, text: str) -> None:
         if self.alone:
             return

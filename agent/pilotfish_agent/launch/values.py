@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pilotfish_core.errors import UsageError
 
 LISTEN = "127.0.0.1:7374"
+LISTEN_VARIABLE = "PILOTFISH_LISTEN"
 
 
 def listen_address(text: str) -> tuple[str, int]:
@@ -17,6 +18,12 @@ def listen_address(text: str) -> tuple[str, int]:
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
         raise UsageError("--listen", got=text, expected=f"HOST:PORT such as {LISTEN}; port 0 for any that is free")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def with_variables(options: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The options, and those which the environment gives in their place: an image sets where it listens."""
+    listen = environ.get(LISTEN_VARIABLE)
+    return {"listen": listen, **options} if listen else dict(options)
 
 
 def group_id(text: str) -> int:

@@ -13,6 +13,7 @@ from pilotfish_agent.hardware._locate import Finder
 from pilotfish_agent.hardware._processes import Processes
 from pilotfish_agent.hardware._runner import Runner
 from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_agent.launch.postmortem import Ending
 from pilotfish_core.clock import Clock
 from pilotfish_core.events import Event, Events
 from pilotfish_core.metrics import Metric, Reading, Sample, Unavailable
@@ -27,7 +28,8 @@ METRICS = (TARGET_UP,)
 FOUND = Event("target_found", "info", "A watched process is there: the first one, or the next after it ended.")
 LOST = Event("target_lost", "warning", "A watched process has ended, or has gone from the port; it is waited for.")
 UNSEEN = Event("target_unclear", "warning", "Several processes match a target, or it cannot be seen; words say which.")
-EVENTS = (FOUND, LOST, UNSEEN)
+BEFORE = Event("target_ended_before", "info", "How a target's process before this one ended, as it was recorded.")
+EVENTS = (FOUND, LOST, UNSEEN, BEFORE)
 PORT_SECONDS = 1.0
 """Between two looks whether a target's port is another process' now, while the old one still runs: 0.1 ms each."""
 
@@ -40,11 +42,13 @@ class Wanted:
         name: value of the label `target`.
         key: its root, (pid, start time), where it is there already.
         find: looks for it; None under `run`, where the agent ends with its model.
+        before: how its process before this one ended, where that was recorded and no agent has counted it.
     """
 
     name: str
     key: tuple[int, int | None] | None
     find: Finder | None
+    before: Ending | None = None
 
 
 class Watched:
@@ -79,6 +83,9 @@ class Watched:
         self._next_port = 0.0
         self._told = ""
         self._was_up = False
+        if (last := wanted.before) is not None:
+            self.tree.count(last.cause)
+            events.emit(BEFORE, target=self.name, cause=last.cause, pid=last.pid, code=last.code, signal=last.signal)
 
     @property
     def up(self) -> bool:
