@@ -223,9 +223,7 @@ def _models(snapshot: Snapshot) -> str:
 
 def _model(model: ModelStatus) -> str:
     version = f' <span class="soft">version {escape(model.model_version)}</span>' if model.model_version else ""
-    reference = (
-        f"<code>{escape(model.reference_id)}</code>, {model.reference_rows:,} rows" if model.reference_id else ""
-    )
+    named = f"<code>{escape(model.reference_id)}</code>, " if model.reference_id else ""
     state = model.state.replace("_", " ")
     said = f'<br><span class="soft">{escape(model.words)}</span>' if model.words not in {"", model.state} else ""
     return (
