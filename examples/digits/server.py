@@ -1,6 +1,6 @@
 """A small model server that speaks TensorFlow Serving's REST, watched by three lines of the Pilotfish SDK.
 
-pilotfish run -- python -m examples.digits.server MODEL [--port 8501]
+pilotfish run -- python -m examples.digits.server MODEL [--host 127.0.0.1] [--port 8501]
 
 GET  /v1/models/digits
 POST /v1/models/digits:predict   {"instances": [[64 numbers], ...]} -> {"predictions": [[10 probabilities], ...]}
@@ -114,13 +114,14 @@ def main(arguments: list[str]) -> int:
     """Serves until SIGTERM or Ctrl-C."""
     parser = argparse.ArgumentParser(prog="server")
     parser.add_argument("model", type=Path)
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 in a container")
     parser.add_argument("--port", type=int, default=8501, help="0 takes a free one")
     options = parser.parse_args(arguments)
     Handler.digits = Digits(options.model)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with ThreadingHTTPServer(("127.0.0.1", options.port), Handler) as server:
+    with ThreadingHTTPServer((options.host, options.port), Handler) as server:
         server.daemon_threads = True
-        print(f"serving http://127.0.0.1:{server.server_port}", flush=True)
+        print(f"serving http://{options.host}:{server.server_port}", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -1,6 +1,8 @@
 """Traffic: images drawn with replacement from one pool, so that nothing shifts until something is made to.
 
 python -m examples.digits.traffic http://127.0.0.1:8501 [--shift frozen --after 60]
+
+Signal USR1 shifts, or ends the shift; `--after inf` leaves it to that.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import signal
 import sys
 import threading
 import time
@@ -95,10 +98,12 @@ class Traffic:
         url: of the server.
         shift: a key of `SHIFTS`.
         seed: of the draws; None for a fresh one.
+        rows: in a request.
     """
 
-    def __init__(self, url: str, shift: str, seed: int | None = None) -> None:
+    def __init__(self, url: str, shift: str, seed: int | None = None, rows: int = ROWS_PER_REQUEST) -> None:
         self._url = urlsplit(url)
+        self._size = rows
         self._draws = Draws(seed)
         self._shifted = SHIFTS[shift]
         self._now = threading.Event()
@@ -117,6 +122,10 @@ class Traffic:
         """Sends shifted rows from the next request on."""
         self._now.set()
 
+    def calm(self) -> None:
+        """Sends clean rows again from the next request on."""
+        self._now.clear()
+
     def stop(self) -> None:
         """Ends, and waits for the request under way."""
         self._stop.set()
@@ -128,7 +137,7 @@ class Traffic:
         sent = 0
         while not self._stop.wait(max(0.0, self.began + sent / REQUESTS_PER_SECOND - time.monotonic())):
             sent += 1
-            images = (self._shifted if self._now.is_set() else Draws.clean)(self._draws, ROWS_PER_REQUEST)
+            images = (self._shifted if self._now.is_set() else Draws.clean)(self._draws, self._size)
             try:
                 predict(connection, images)
                 self.rows += len(images)
@@ -161,13 +170,23 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--shift", choices=SHIFTS, default="frozen")
     parser.add_argument("--after", type=float, default=60.0, metavar="SECONDS", help="when the shift begins")
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--rows", type=int, default=ROWS_PER_REQUEST, help="in each of the 20 requests a second")
     options = parser.parse_args(arguments)
-    traffic = Traffic(options.url, options.shift, options.seed)
+    traffic = Traffic(options.url, options.shift, options.seed, options.rows)
+    shifted = False
+
+    def turn(*_: object) -> None:
+        nonlocal shifted
+        shifted = not shifted
+        (traffic.shift if shifted else traffic.calm)()
+        print(f"shifted: {options.shift}" if shifted else "clean again", flush=True)
+
+    signal.signal(signal.SIGUSR1, turn)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     traffic.start()
     try:
-        time.sleep(options.after)
-        traffic.shift()
-        print(f"shifted: {options.shift}", flush=True)
+        threading.Event().wait(min(options.after, threading.TIMEOUT_MAX))
+        turn()
         threading.Event().wait()
     except KeyboardInterrupt:
         traffic.stop()

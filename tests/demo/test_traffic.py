@@ -143,6 +143,20 @@ def test_traffic_is_clean_until_told(recorder: str) -> None:
     assert traffic.errors == 0
 
 
+def test_a_shift_can_end(recorder: str) -> None:
+    """After `calm` rows come from the pool again; a request has as many rows as asked for."""
+    traffic = Traffic(recorder, "frozen", seed=1, rows=40)
+    traffic.shift()
+    traffic.start()
+    until(lambda: traffic.rows >= 40)
+    assert not any(row[FROZEN] for row in _Recorder.rows[:40])
+    traffic.calm()
+    until(lambda: traffic.rows >= 200)
+    traffic.stop()
+    assert any(row[FROZEN] for row in _Recorder.rows[-80:])
+    assert traffic.rows % 40 == 0
+
+
 def test_traffic_outlives_a_failing_server(recorder: str) -> None:
     """An error is counted, its rows are not, and it goes on."""
     traffic = Traffic(recorder, "noise", seed=1)
