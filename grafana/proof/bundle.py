@@ -1,4 +1,4 @@
-"""The page that draws: npm packages and the bundle of `src/`, built once into `.proof/` and built anew when they change."""
+"""The page that draws: npm packages and the bundle of `src/`, built into `.proof/` and anew when they change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INSTALL_S: Final = 600.0
 LOADERS: Final = ("svg", "woff", "woff2", "ttf", "png", "gif")
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """Something of this machine is needed and not there; the text says how to get it."""
 
 
@@ -25,7 +25,7 @@ def built() -> Path:
     """The folder with `main.js`, `main.css` and `public/`.
 
     Raises:
-        Missing: node, npm or the registry is not there.
+        MissingError: node, npm or the registry is not there.
     """
     _programs()
     if _changed("modules", ("package.json", "package-lock.json")):
@@ -41,10 +41,10 @@ def built() -> Path:
 def _programs() -> None:
     for program in ("node", "npm"):
         if shutil.which(program) is None:
-            raise Missing(f"{program} is not installed: apt-get install nodejs npm (or make system-deps)")
+            raise MissingError(f"{program} is not installed: apt-get install nodejs npm (or make system-deps)")
     text = subprocess.run(("node", "--version"), capture_output=True, text=True, check=True).stdout.strip()
     if int(text.removeprefix("v").split(".")[0]) < NODE:
-        raise Missing(f"node: got {text}, expected version {NODE} or later: apt-get install nodejs, or nodejs.org")
+        raise MissingError(f"node: got {text}, expected version {NODE} or later: apt-get install nodejs, or nodejs.org")
 
 
 def _digest(names: tuple[str, ...]) -> str:
@@ -69,9 +69,13 @@ def _install() -> None:
         shutil.copy(HERE / name, CACHE / name)
     # No script of 385 packages runs here; peers ask for React versions that disagree, and the lock file decides.
     options = ("--ignore-scripts", "--legacy-peer-deps", "--no-audit", "--no-fund", "--loglevel=error")
-    done = subprocess.run(("npm", "ci", *options), cwd=CACHE, capture_output=True, text=True, timeout=INSTALL_S)
+    done = subprocess.run(
+        ("npm", "ci", *options), cwd=CACHE, capture_output=True, text=True, check=False, timeout=INSTALL_S
+    )
     if done.returncode:
-        raise Missing(f"npm ci failed (exit {done.returncode}); is its registry reachable? {done.stderr.strip()[-600:]}")
+        raise MissingError(
+            f"npm ci failed (exit {done.returncode}); is its registry reachable? {done.stderr.strip()[-600:]}"
+        )
 
 
 def _bundle() -> None:
@@ -88,6 +92,7 @@ def _bundle() -> None:
         env={**os.environ, "NODE_PATH": str(modules)},
         capture_output=True,
         text=True,
+        check=False,
     )
     if done.returncode:
         raise RuntimeError(f"the bundle of {HERE / 'src'} does not build: {done.stderr.strip()[-2000:]}")

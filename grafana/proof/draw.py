@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from playwright.sync_api import Browser, ConsoleMessage, sync_playwright
 
-from grafana.proof.bundle import Missing
+from grafana.proof.bundle import MissingError
 
 WIDTH: Final = 1600
 HEIGHT_STEP: Final = 38  # pixels of a grid row, as in src/layout.js
@@ -166,11 +166,13 @@ def studio(dist: Path) -> Iterator[Studio]:
     """Opens the browser and the server, closes them.
 
     Raises:
-        Missing: there is no Chromium.
+        MissingError: there is no Chromium.
     """
     chromium = shutil.which("chromium") or (CHROMIUM if Path(CHROMIUM).exists() else None)
     if chromium is None:
-        raise Missing("chromium is not installed: apt-get install chromium fonts-dejavu-core (or make system-deps)")
+        raise MissingError(
+            "chromium is not installed: apt-get install chromium fonts-dejavu-core (or make system-deps)"
+        )
     dashboards: dict[str, bytes] = {}
     handler = type("Bound", (Handler,), {"dist": dist, "dashboards": dashboards})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, sync_playwright() as playwright:

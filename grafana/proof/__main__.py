@@ -1,0 +1,7 @@
+"""``python -m grafana.proof``."""
+
+import sys
+
+from grafana.proof.check import main
+
+sys.exit(main())

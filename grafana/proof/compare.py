@@ -1,0 +1,220 @@
+"""What a panel shows against what Prometheus says when it is asked directly, for the same instant."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from grafana.proof.prometheus import Prometheus, QueryError, Series
+from grafana.proof.reading import UnreadableError, read
+from grafana.proof.settings import Settings, settings
+
+LAST: Final = "Last *"
+"""How Grafana heads the column of the calculation lastNotNull."""
+LABEL: Final = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A value that must stand in a panel.
+
+    Attributes:
+        name: its series' name, by the target's legend; ref: the target.
+        labels: of the series; value: of the last point that is a number.
+    """
+
+    name: str
+    ref: str
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(slots=True)
+class Verdict:
+    """Of one panel.
+
+    Attributes:
+        problems: in words; compared: how many values were; constant: nothing in it moved.
+    """
+
+    problems: list[str]
+    compared: int = 0
+    constant: bool = False
+
+
+def judged(panel: Mapping[str, Any], drawn: Mapping[str, Any], prometheus: Prometheus) -> Verdict:
+    """All that can be wrong with a drawn panel.
+
+    Args:
+        panel: as it stands in the dashboard.
+        drawn: what the page told of it.
+        prometheus: is asked anew.
+    """
+    verdict = Verdict([])
+    if drawn["type"] == "text":
+        return verdict
+    expected: list[Expected] = []
+    moved = False
+    for target in drawn["targets"]:
+        if target["error"]:
+            verdict.problems.append(f"query {target['refId']}: {target['error']}")
+            continue
+        if "$" in target["expr"]:
+            verdict.problems.append(f"query {target['refId']}: a variable is left in {target['expr']}")
+        try:
+            series, found = asked(target, prometheus)
+        except QueryError as error:
+            verdict.problems.append(f"query {target['refId']}: {error}")
+            continue
+        if not found:
+            verdict.problems.append(f"query {target['refId']}: no data: {target['expr']}")
+        expected += found
+        moved = moved or any(moves(one) for one in series)
+    verdict.constant = not moved
+    shown = drawn["shown"]
+    if shown is None or shown["empty"]:
+        verdict.problems.append("shows no data")
+    elif not verdict.problems:
+        verdict.compared = len(expected)
+        verdict.problems += list(_KINDS[drawn["type"]](panel, drawn, expected))
+    return verdict
+
+
+def asked(target: Mapping[str, Any], prometheus: Prometheus) -> tuple[list[Series], list[Expected]]:
+    """The target's series over the shown range, and the value of each: at its end, else its last before that."""
+    end = float(target["end"])
+    series = prometheus.over(target["expr"], target["start"], end, target["step"])
+    latest = {tuple(sorted(s.labels.items())): s.points[-1][1] for s in prometheus.at(target["expr"], end)}
+    if not target["instant"]:
+        for one in series:
+            key = tuple(sorted(one.labels.items()))
+            if math.isnan(latest.get(key, math.nan)):
+                latest[key] = next((v for _, v in reversed(one.points) if not math.isnan(v)), math.nan)
+    found = [Expected(legend(target["legendFormat"], dict(k)), target["refId"], dict(k), v) for k, v in latest.items()]
+    return series, [e for e in found if not math.isnan(e.value)]
+
+
+def legend(form: str, labels: Mapping[str, str]) -> str:
+    """The name that Grafana gives a series."""
+    if form and form != "__auto":
+        return LABEL.sub(lambda m: labels.get(m[1], ""), form)
+    inside = ", ".join(f'{k}="{v}"' for k, v in labels.items() if k != "__name__")
+    return f"{labels.get('__name__', '')}{{{inside}}}"
+
+
+def moves(series: Series) -> bool:
+    """Whether a series has two values that differ."""
+    return len({v for _, v in series.points if not math.isnan(v)}) > 1
+
+
+def says(text: str, value: float, look: Settings) -> str | None:
+    """None when the text says the value, else what is wrong."""
+    words = look.text(value)
+    if words is not None:
+        return None if words == text.strip() else f"shows {text!r}, expected {words!r} for {value:g}"
+    try:
+        return None if read(text, look.unit).is_(value) else f"shows {text!r}, Prometheus says {value!r}"
+    except UnreadableError as error:
+        return f"shows {text!r} for {value!r}: {error}"
+
+
+# -- one function a kind of panel; each yields problems
+
+
+def _series(panel: Mapping[str, Any], drawn: Mapping[str, Any], expected: Sequence[Expected]) -> Iterator[str]:
+    """By the table below the graph."""
+    table = drawn["shown"]["legend"]
+    if table is None or LAST not in table["head"]:
+        yield "its legend is no table with the calculation lastNotNull: its values cannot be read"
+        return
+    if not drawn["shown"]["canvases"]:
+        yield "nothing is drawn"
+    column, name_column = table["head"].index(LAST), table["head"].index("Name")
+    rows = [(cells[name_column], cells[column]) for cells in table["rows"]]
+    yield from _paired(panel, rows, [e for e in expected if not settings(panel, e.name, e.ref).hidden])
+
+
+def _items(panel: Mapping[str, Any], drawn: Mapping[str, Any], expected: Sequence[Expected]) -> Iterator[str]:
+    """Stat, gauge, bar gauge: each value in a box of its own, its name before it where there are several."""
+    names = sorted((settings(panel, e.name, e.ref).name or e.name for e in expected), key=len, reverse=True)
+    rows = []
+    for text in drawn["shown"]["items"]:
+        name = next((n for n in names if text.startswith(n)), None) if len(expected) > 1 else None
+        rows.append((name or names[0], text.removeprefix(name) if name is not None else text))
+    yield from _paired(panel, rows, expected)
+
+
+def _paired(panel: Mapping[str, Any], rows: Sequence[tuple[str, str]], expected: Sequence[Expected]) -> Iterator[str]:
+    """Rows of (name, text) against what is expected, by name; of one name several may be, in any order."""
+    texts: dict[str, list[str]] = defaultdict(list)
+    for name, text in rows:
+        texts[name].append(text)
+    for one in expected:
+        look = settings(panel, one.name, one.ref)
+        mine = texts.get(look.name or one.name, [])
+        wrong = [says(text, one.value, look) for text in mine]
+        if None in wrong:
+            mine.pop(wrong.index(None))
+        else:
+            yield f"{one.name}: {wrong[0] if wrong else f'is not shown, Prometheus says {one.value!r}'}"
+    for name, left in texts.items():
+        for text in left:
+            yield f"{name}: shows {text!r}, for which Prometheus has no series"
+
+
+def _table(panel: Mapping[str, Any], drawn: Mapping[str, Any], expected: Sequence[Expected]) -> Iterator[str]:
+    """Each series has a row with its labels and a cell that says its value; each cell belongs to one."""
+    grid = drawn["shown"]["grid"]
+    if grid is None or not grid["rows"]:
+        yield "the table has no row"
+        return
+    labels = {v for one in expected for v in one.labels.values()}
+    several = len({one.ref for one in expected}) > 1
+    rows = [list(cells) for cells in grid["rows"]]
+    for one in expected:
+        look = settings(panel, f"Value #{one.ref}" if several else "Value", one.ref)
+        if look.hidden:
+            continue
+        ranked = sorted(rows, key=lambda cells: -sum(v in cells for v in one.labels.values()))
+        best = ranked[0]
+        hits = [i for i, cell in enumerate(best) if cell and cell not in labels and says(cell, one.value, look) is None]
+        if not hits and (text := look.text(one.value)) in best:
+            hits = [best.index(str(text))]
+        if hits:
+            best[hits[0]] = ""
+        else:
+            yield f"{dict(one.labels)}: no cell of the row {best} says {one.value!r}"
+
+
+def _heat(panel: Mapping[str, Any], drawn: Mapping[str, Any], expected: Sequence[Expected]) -> Iterator[str]:
+    """The last column of cells against the differences of the buckets."""
+    del panel
+    buckets = sorted(
+        (float(one.labels["le"].replace("+Inf", "inf")), one.value) for one in expected if "le" in one.labels
+    )
+    counts = [
+        max(0.0, value - below) for (_, value), below in zip(buckets, [0.0, *(v for _, v in buckets)], strict=False)
+    ]
+    drawn_counts = [row["counts"][-1] for row in drawn["cells"]["rows"]]
+    if not drawn["shown"]["canvases"]:
+        yield "nothing is drawn"
+    if len(counts) != len(drawn_counts):
+        yield f"{len(drawn_counts)} rows of cells, expected {len(counts)}"
+    elif wrong := [(a, b) for a, b in zip(drawn_counts, counts, strict=True) if abs(a - b) > 1e-6 * max(1.0, abs(b))]:
+        yield f"cells differ, (drawn, Prometheus): {wrong[:3]}"
+    if not any(n > 0 for row in drawn["cells"]["rows"] for n in row["counts"]):
+        yield "all cells are empty"
+
+
+_KINDS: Final = {
+    "timeseries": _series,
+    "stat": _items,
+    "gauge": _items,
+    "bargauge": _items,
+    "table": _table,
+    "heatmap": _heat,
+}
