@@ -58,7 +58,8 @@ def _main(filled: dict[str, str]) -> str:
     """The sections in reading order; what is empty takes no room."""
     drawn = (
         '<figure id="shape" class="card half" hidden><figcaption><h2></h2><p class="soft"></p></figcaption>'
-        '<div class="drawing"></div><details><summary>The same in numbers</summary><div class="wide"></div></details>'
+        '<div class="drawing"></div><details><summary>The same in numbers</summary>'
+        '<div class="wide" tabindex="0" role="region" aria-label="Shares of each bin"></div></details>'
         "</figure>"
     )
     spans = "".join(
@@ -173,15 +174,13 @@ def _streams(snapshot: Snapshot) -> str:
     rows = "".join(_row(r, named=named) for r in results[:SHOWN])
     head = (
         f'<tr><th scope="col">Stream</th>{"<th scope=col>Model</th>" * named}<th scope="col">Verdict</th>'
-        '<th scope="col">Evidence, 1 alarms</th><th scope="col" class="num"><span class="unseen">Evidence</span></th>'
-        '<th scope="col" class="num">Effect</th></tr>'
+        '<th scope="col" class="num">Evidence</th><td class="roomy"></td><th scope="col" class="num">Effect</th></tr>'
     )
     more = f", {len(results) - SHOWN} more in the API" if len(results) > SHOWN else ""
     return (
-        f'<h2>Predictions and features <small>{len(results)}</small></h2><div class="wide tall" tabindex="0" '
-        'role="region" aria-label="Streams by evidence">'
-        f'<table><caption class="soft">The strongest evidence first; choose one to see its reference and the present'
-        f"{more}.</caption><thead>{head}</thead><tbody>{rows}</tbody></table></div>"
+        f"<h2>Predictions and features <small>{len(results)}</small></h2>"
+        '<p class="soft">The strongest evidence first, 1 alarms; choose a stream to see it against its reference'
+        f"{more}.</p>{_table('Streams by evidence', head, rows, tall=True)}"
     )
 
 
@@ -192,7 +191,7 @@ def _row(result: DriftResult, *, named: bool) -> str:
     verdict = f"{_tag(result.severity, result.verdict.replace('_', ' '))}{reason}"
     return (
         f'<tr><th scope="row">{_stream(result, "row")}</th>{model}<td>{verdict}</td>'
-        f'<td>{_meter(value, "evidence over the alarm line")}</td><td class="num">{value:.2f}</td>'
+        f'<td class="num">{value:.2f}</td><td class="roomy">{_meter(value, "evidence over the alarm line")}</td>'
         f'<td class="num">{words.effect(result)}</td></tr>'
     )
 
@@ -214,11 +213,8 @@ def _models(snapshot: Snapshot) -> str:
         '<tr><th scope="col">Model</th><th scope="col">State</th><th scope="col">Reference</th>'
         '<th scope="col" class="num">Rows in window</th></tr>'
     )
-    table = (
-        '<div class="wide"><table><caption class="unseen">Models and their references</caption>'
-        f"<thead>{head}</thead><tbody>{rows}</tbody></table></div>"
-    )
-    return f"<h2>Models</h2>{table if rows else ''}{f'<ul class=plain>{notices}</ul>' if notices else ''}"
+    table = _table("Models and their references", head, rows) if rows else ""
+    return f"<h2>Models</h2>{table}{f'<ul class=plain>{notices}</ul>' if notices else ''}"
 
 
 def _model(model: ModelStatus) -> str:
@@ -268,9 +264,8 @@ def _gaps(snapshot: Snapshot) -> str:
     counted = "1 signal cannot be read here" if many == 1 else f"{many} signals cannot be read here"
     return (
         f'<h2>Signals</h2><p class="soft"><code>pilotfish doctor</code> says what would enable them.</p>'
-        f'<details id="unread"><summary>{counted}</summary><div class="wide"><table>'
-        f'<caption class="unseen">Signals that cannot be read, and why</caption><thead>{head}</thead>'
-        f"<tbody>{rows}</tbody></table></div></details>"
+        f'<details id="unread"><summary>{counted}</summary>'
+        f"{_table('Signals that cannot be read, and why', head, rows)}</details>"
     )
 
 
@@ -283,6 +278,14 @@ def _footer(snapshot: Snapshot) -> str:
 def _links() -> Iterator[str]:
     for name, where in (("Metrics", "/metrics"), ("Status", "/api/v1/status"), ("Drift", "/api/v1/drift")):
         yield f'<a href="{where}">{name}</a> '
+
+
+def _table(caption: str, head: str, rows: str, *, tall: bool = False) -> str:
+    """In a box of its own, which scrolls, with the keyboard too, where the table does not fit."""
+    return (
+        f'<div class="wide{" tall" * tall}" tabindex="0" role="region" aria-label="{caption}"><table>'
+        f'<caption class="unseen">{caption}</caption><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+    )
 
 
 def _tag(tone: str, text: str) -> str:

@@ -93,7 +93,7 @@ async function drawShape() {
   title.textContent = shape.feature;
   words.replaceChildren(
     make("span", {class: "key key-before"}, "reference"), " ", make("span", {class: "key key-now"}, now),
-    moved && moved.from !== moved.to ? `. Most moved: ${moved.name}, ${percent(moved.from)} → ${percent(moved.to)}.` : "");
+    moved && moved.from !== moved.to ? `. Most moved: ${shape.kind === "numeric" ? moved.name : `‘${moved.name}’`} ${percent(moved.from)} → ${percent(moved.to)}.` : "");
   bars($("shape").querySelector(".drawing"), shape, words.textContent);
   numbers($("shape").querySelector("details .wide"), shape);
   evidence();
@@ -101,8 +101,8 @@ async function drawShape() {
 
 /** Paired bars, a pair a bin, in pixels of their own so that texts stay legible on a phone. */
 function bars(place, {bins, reference, current}, label) {
-  const width = Math.max(place.clientWidth, 200), height = 230, left = 42, bottom = 34, top = 8;
-  const most = Math.max(...reference, ...(current ?? [])) || 1;
+  const width = Math.max(place.clientWidth, 200), height = 230, left = 48, bottom = 34, top = 8;
+  const most = round(Math.max(...reference, ...(current ?? [])) || 1);
   const group = (width - left) / bins.length, tall = height - top - bottom;
   const y = share => top + tall * (1 - share / most);
   const svg = draw("svg", {viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Share of each bin: ${label}`});
@@ -129,6 +129,12 @@ function bars(place, {bins, reference, current}, label) {
   }
 }
 
+/** The next number upwards that is easy to read, and half of it too. */
+function round(value) {
+  const unit = 10 ** Math.floor(Math.log10(value));
+  return unit * [1, 2, 3, 4, 6, 8, 10].find(step => step * unit >= value * .999);
+}
+
 function draw(tag, attributes, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -141,7 +147,7 @@ function numbers(place, {feature, bins, reference, current}) {
   const head = ["Bin", "Reference", "Now"].map((name, i) => make("th", i ? {scope: "col", class: "num"} : {scope: "col"}, name));
   const body = bins.map((name, i) => make("tr", {}, make("th", {scope: "row"}, name),
     make("td", {class: "num"}, percent(reference[i])), make("td", {class: "num"}, current ? percent(current[i]) : "–")));
-  place.replaceChildren(make("table", {}, make("caption", {class: "unseen"}, `Shares of ${feature}`),
+  place.replaceChildren(make("table", {}, make("caption", {class: "unseen"}, `Shares of each bin of ${feature}`),
     make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body)));
 }
 
@@ -194,7 +200,7 @@ function lines(spec) {
     const name = one.labels[spec.by] ?? "all";
     found.set(name, [...found.get(name) ?? [], one]);
   }
-  return [...found].map(([name, all]) => ({name: named(spec.by, name), all}));
+  return [...found].map(([label, all]) => ({label, name: named(spec.by, label), all}));
 }
 
 const named = (by, name) => by === "quantile" ? {"0.5": "median", "0.99": "99 %"}[name] ?? name : name;
@@ -273,7 +279,7 @@ function evidenceOf() {
 /** Draws or moves on one chart; one without a series is not there: absent is not zero. */
 function chart(spec, place, before = null) {
   let found = lines(spec).map(line => ({...line, values: valuesOf(line, spec)})).filter(l => l.values.some(v => v !== null));
-  found = found.sort((a, b) => peak(b) - peak(a)).slice(0, LINES).sort((a, b) => a.name < b.name ? -1 : 1);
+  found = found.sort((a, b) => peak(b) - peak(a)).slice(0, LINES).sort((a, b) => a.label < b.label ? -1 : 1);
   const key = spec.title, now = charts.get(key), names = found.map(l => l.name).join("\n");
   if (now && now.names !== names) remove(key);
   if (!found.length) return;
@@ -308,7 +314,8 @@ function summary({name, values}, {unit}) {
 function legend({spec, keys, time, found}, index) {
   const alone = found.length === 1 && spec.by === "target";
   keys.replaceChildren(...found.map(({name, values}, i) =>
-    make("span", {class: `key key${i}`}, `${alone ? "" : `${name} `}${worded(index === null ? last(values) : values[index], spec.unit)}`)));
+    make("span", {class: `key key${i}`}, alone ? "" : `${name} `,
+      make("b", {}, worded(index === null ? last(values) : values[index], spec.unit)))));
   time.textContent = index === null ? "" : `${clock(points.at[index])} UTC`;
 }
 
