@@ -26,7 +26,7 @@ class Manager:
         watchdog: seconds between two signs of life; 0: none are expected.
     """
 
-    __slots__ = ("_address", "_monotonic", "_next", "_owed", "_socket", "watchdog")
+    __slots__ = ("_address", "_monotonic", "_next", "_owed", "watchdog")
 
     def __init__(self, environ: MutableMapping[str, str], monotonic: Callable[[], float]) -> None:
         self._address = _address(environ.pop("NOTIFY_SOCKET", ""))
@@ -38,7 +38,6 @@ class Manager:
         self._monotonic = monotonic
         self._next = 0.0
         self._owed: dict[str, str] = {}
-        self._socket: socket.socket | None = None
 
     def ready(self, status: str) -> None:
         """The start is over."""
@@ -68,10 +67,9 @@ class Manager:
         self._owed |= {name: " ".join(text.split()) for name, text in words.items()}
         message = "\n".join(f"{name}={text}" for name, text in self._owed.items())
         try:
-            if self._socket is None:
-                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-                self._socket.setblocking(False)
-            self._socket.sendto(message.encode("utf-8", "backslashreplace"), self._address)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as made:
+                made.setblocking(False)
+                made.sendto(message.encode("utf-8", "backslashreplace"), self._address)
         except OSError as error:
             if error.errno in BUSY:
                 return
