@@ -192,7 +192,7 @@ def _row(result: DriftResult, *, named: bool) -> str:
     return (
         f'<tr><th scope="row">{_stream(result, "row")}</th>{model}<td>{verdict}</td>'
         f'<td class="num">{value:.2f}</td><td class="roomy">{_meter(value, "evidence over the alarm line")}</td>'
-        f'<td class="num">{words.effect(result)}</td></tr>'
+        f'<td class="num">{_effect(result)}</td></tr>'
     )
 
 
@@ -293,10 +293,15 @@ def _tag(tone: str, text: str) -> str:
 
 
 def _meter(value: float, label: str) -> str:
-    """A bar from 0 to 1; what is more is full."""
-    return (
-        f'<meter min="0" max="1" high="0.999" optimum="0" value="{min(value, 1.0):.3f}" aria-label="{label}"></meter>'
-    )
+    """A bar from 0 to 1, of another colour when it is full; what is more is full."""
+    limits = 'min="0" max="1" low="0.999" high="0.9995" optimum="0"'
+    return f'<meter {limits} value="{min(value, 1.0):.3f}" aria-label="{label}"></meter>'
+
+
+def _effect(result: DriftResult) -> str:
+    """The interval gives way on a phone."""
+    value, space, interval = words.effect(result).partition(" (")
+    return f'{value}<span class="roomy">{space}{interval}</span>'
 
 
 def _moment(at: float, now: float) -> str:

@@ -101,7 +101,10 @@ def _drift(snapshot: Snapshot) -> Headline:
     if worst.state == "stable":
         return Headline("The model is well", "good", "It runs, and nothing it sees or says has drifted.")
     title = _STATES.get(worst.state, worst.state.replace("_", " "))
-    return Headline(f"{worst.model} {title}", "info", worst.words.removeprefix(f"{worst.state}: "))
+    lead = worst.words.removeprefix(f"{worst.state}: ")
+    if worst.state == "provisional":
+        lead = f"It learns from the traffic what is normal: {lead}. Until then its alarms are only informative."
+    return Headline(f"{worst.model} {title}", "info", lead)
 
 
 def spent(snapshot: Snapshot) -> Spent | None:

@@ -3,6 +3,7 @@
 
 const $ = id => document.getElementById(id);
 const root = document.documentElement;
+const rem = () => parseFloat(getComputedStyle(root).fontSize) / 16;  // a wall screen has larger letters
 
 /** A new element: attributes by name, children as nodes or texts. */
 function make(tag, attributes = {}, ...children) {
@@ -101,7 +102,7 @@ async function drawShape() {
 
 /** Paired bars, a pair a bin, in pixels of their own so that texts stay legible on a phone. */
 function bars(place, {bins, reference, current}, label) {
-  const width = Math.max(place.clientWidth, 200), height = 230, left = 48, bottom = 34, top = 8;
+  const width = Math.max(place.clientWidth, 200), height = 230 * rem(), left = 48 * rem(), bottom = 34 * rem(), top = 8;
   const most = round(Math.max(...reference, ...(current ?? [])) || 1);
   const group = (width - left) / bins.length, tall = height - top - bottom;
   const y = share => top + tall * (1 - share / most);
@@ -110,7 +111,7 @@ function bars(place, {bins, reference, current}, label) {
     svg.append(draw("line", {class: "grid", x1: left, x2: width, y1: y(share), y2: y(share)}),
       draw("text", {x: left - 6, y: y(share) + 4, "text-anchor": "end"}, percent(share)));
   }
-  const every = Math.ceil(64 / group), room = Math.max(Math.floor(every * group / 7), 3);
+  const every = Math.ceil(64 * rem() / group), room = Math.max(Math.floor(every * group / 7 / rem()), 3);
   bins.forEach((name, i) => {
     const x = left + i * group, wide = Math.max(group * (current ? .42 : .8), 1);
     const said = `${name}: ${percent(reference[i])}${current ? ` → ${percent(current[i])}` : ""}`;
@@ -119,7 +120,7 @@ function bars(place, {bins, reference, current}, label) {
     svg.append(pair);
     if (i % every === 0) {
       const text = name.length > room ? `${name.slice(0, room - 1)}…` : name;
-      svg.append(draw("text", {x: x + group / 2, y: height - bottom + 16, "text-anchor": i ? "middle" : "start"}, text));
+      svg.append(draw("text", {x: x + group / 2, y: height - bottom + 16 * rem(), "text-anchor": i ? "middle" : "start"}, text));
     }
   });
   place.replaceChildren(svg);
@@ -321,17 +322,17 @@ function legend({spec, keys, time, found}, index) {
 
 function options(one, width) {
   const colour = name => getComputedStyle(root).getPropertyValue(name).trim();
-  const axis = {stroke: colour("--soft"), font: "11px system-ui, sans-serif", grid: {stroke: colour("--line"), width: 1},
+  const axis = {stroke: colour("--soft"), font: `${11 * rem()}px system-ui, sans-serif`, grid: {stroke: colour("--line"), width: 1},
     ticks: {show: false}};
   const {spec, found} = one;
   return {
-    width, height: spec.line ? 110 : 140,
+    width, height: (spec.line ? 110 : 140) * rem(),
     tzDate: at => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
     legend: {show: false},
     cursor: {sync: {key: "time"}, y: false, drag: {x: false, y: false}, points: {size: 6}},
     scales: {y: {range: (_, low, high) => [0, Math.max(high ?? 0, spec.line ?? 0) * 1.1 || 1]}},
-    axes: [{...axis, space: 60, size: 26, values: [[3600, "{HH}:{mm}"], [60, "{HH}:{mm}"], [1, "{HH}:{mm}:{ss}"]].map(([s, f]) => [s, f, null, null, null, null, null, null, 1])},
-      {...axis, size: 62, space: 34, values: (_, all) => all.map(v => worded(v, spec.unit))}],
+    axes: [{...axis, space: 60 * rem(), size: 26 * rem(), values: [[3600, "{HH}:{mm}"], [60, "{HH}:{mm}"], [1, "{HH}:{mm}:{ss}"]].map(([s, f]) => [s, f, null, null, null, null, null, null, 1])},
+      {...axis, size: 62 * rem(), space: 34 * rem(), values: (_, all) => all.map(v => worded(v, spec.unit))}],
     series: [{}, ...found.map((_, i) => ({stroke: colour(`--c${i}`), width: 1.5, points: {size: 4}}))],
     hooks: {
       setCursor: [plot => legend(one, plot.cursor.idx ?? null)],
