@@ -1,0 +1,1 @@
+"""The dashboards, one a file: ``board()`` makes it. ``python -m grafana.boards`` writes grafana/dashboards/."""
