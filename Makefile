@@ -74,9 +74,15 @@ system-deps: ## Debian packages that tests run for real (root)
 	apt-get update -qq; \
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$(grep -v '^#' system-packages.txt) > /dev/null
 
-lock: ## requirements.lock anew (uv)
+# The image's parts of it hold the same versions.
+IMAGE_LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --constraint requirements.lock \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet
+
+lock: ## requirements.lock anew, and the image's (uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --extra agent --group dev --group demo \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet -o requirements.lock
+	@$(IMAGE_LOCK) pyproject.toml --extra agent -o deploy/container/requirements.txt
+	@$(IMAGE_LOCK) deploy/container/build.in -o deploy/container/requirements-build.txt
 
 # Interpreters of the real servers that benchmarks/capture runs; .servers/ is built from them when it is needed.
 lock-servers: ## benchmarks/servers/locks/*.txt anew (uv)
@@ -86,4 +92,4 @@ lock-servers: ## benchmarks/servers/locks/*.txt anew (uv)
 	done
 
 clean: ## everything that was built
-	rm -rf $(VENV) .servers dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf $(VENV) .servers .images dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

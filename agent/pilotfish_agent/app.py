@@ -265,7 +265,8 @@ class Agent:
         await self._step()
         await self._listen()
         self._told = self._watching()
-        self._around.heart.ready(f"{self._told}, log {self._around.handover.log_file or 'nowhere'}")
+        log = self._around.handover.log_file or ("stderr" if self._around.heart.alone else "nowhere")
+        self._around.heart.ready(f"{self._told}, log {log}")
         self._events.emit(STARTED, targets=[t.name for t in self._around.targets])
         tasks = [asyncio.create_task(w()) for w in (self._listen_again, self._scraper.run, self._prober.run)]
         try:

@@ -22,7 +22,7 @@ FOREIGN = ("PILOTFISH_SERVICE_", "PILOTFISH_PORT")
 """Kubernetes sets these for a Service named pilotfish."""
 
 OWN = frozenset(
-    {"PILOTFISH_SOCKET", "PILOTFISH_CONFIG", "PILOTFISH_LISTEN", "PILOTFISH_RUNTIME_DIR", "PILOTFISH_STATE_DIR"}
+    f"PILOTFISH_{name}" for name in ("SOCKET", "CONFIG", "LISTEN", "LOG_FILE", "RUNTIME_DIR", "STATE_DIR")
 )
 FLAGS = {
     "model.name": "--model",

@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--relay-listen", metavar="ADDR", help="where the relay listens, with --capture relay")
     parser.add_argument("--reference", metavar="REF", help="a built reference, or a data file")
     parser.add_argument("--state-dir", metavar="D", help="where state is kept")
-    parser.add_argument("--log-file", metavar="F", help="where the log goes")
+    parser.add_argument("--log-file", metavar="F", help="where the log goes; -: stderr")
     parser.add_argument("--intake-group", metavar="GROUP", help="the group that may send to intake.sock")
     parser.add_argument("--quiet", action="store_true", help="no line on stderr, except errors that end it")
 
@@ -191,11 +191,12 @@ def _be_called(name: str) -> None:
 
 def _handover(given: dict[str, str], instance: Instance, target: str) -> Handover:
     state = instance.state
+    log = given.get("log-file") or os.environ.get("PILOTFISH_LOG_FILE") or (f"{state}/agent.log" if state else "-")
     return Handover(
         instance=instance.name,
         runtime_dir=instance.runtime,
         state_dir=state,
-        log_file=given.get("log-file", f"{state}/agent.log" if state else ""),
+        log_file="" if log == "-" else log,
         target=target,
         cwd=os.getcwd(),
         launched_ns=time.time_ns(),
