@@ -1,7 +1,7 @@
-"""The static checks of the dashboards: ``python -m grafana.check`` prints what is wrong, exit 1; a drawn proof is apart.
+"""The static checks of the dashboards: ``python -m grafana.check`` prints what is wrong and exits with 1.
 
-Schema: Grafana's own JSON schema of a classic dashboard. Lint: the rules of Grafana's dashboard-linter. Catalogue: every
-metric and label is exported. PromQL: every expression is understood by promtool.
+Schema: Grafana's own JSON schema of a classic dashboard. Lint: the rules of Grafana's dashboard-linter. Catalogue:
+every metric and label is exported. PromQL: promtool understands every expression. That they draw is proven apart.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def schema_errors(board: Mapping[str, Any]) -> list[str]:
 
 def _validator() -> Draft7Validator:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    # An override's matcher and value are anything (`any` in the SDK's TypeScript, `object` in its Python); the generator
-    # of the JSON schema writes "object", which refuses the text of every name and unit.
+    # An override's matcher and value are anything (`any` in the SDK's TypeScript, `object` in its Python); the JSON
+    # schema, generated from the same source, says "object" and refuses the text of every name and unit.
     for noun, key in (("DynamicConfigValue", "value"), ("MatcherConfig", "options")):
         schema["definitions"][noun]["properties"][key] = {}
     return Draft7Validator(schema)
@@ -76,7 +76,9 @@ def _unknown(where: str, expr: str, known: Mapping[str, frozenset[str]]) -> Iter
                 yield f"{where}: nothing exports {name}"
                 continue
             labels |= known[name]
-            yield from (f"{where}: {name} has no label {label}" for label in _asked(selector) - known[name] - EVERYWHERE)
+            yield from (
+                f"{where}: {name} has no label {label}" for label in _asked(selector) - known[name] - EVERYWHERE
+            )
     yield from (f"{where}: grouped by {label}, which no metric in it has" for label in parsed.grouped - labels)
 
 
@@ -95,7 +97,7 @@ def _exported(metrics: tuple[Metric, ...]) -> dict[str, frozenset[str]]:
 
 def promql_errors(boards: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What promtool says of the expressions of all dashboards, asked once."""
-    rules = []
+    rules: list[dict[str, Any]] = []
     for name, board in boards.items():
         for where, expr in lint.expressions(board):
             if where.startswith("variable"):  # selectors of label_values: a rule must not match everything
@@ -125,7 +127,7 @@ def main() -> int:
     boards = read()
     found = problems(boards)
     for line in found:
-        print(line, file=sys.stderr)  # noqa: T201 - its only output
+        print(line, file=sys.stderr)
     return 1 if found or not boards else 0
 
 

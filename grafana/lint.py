@@ -1,4 +1,4 @@
-"""The rules of Grafana's dashboard-linter (github.com/grafana/dashboard-linter), which is a Go program, and some of ours."""
+"""The rules of Grafana's dashboard-linter (github.com/grafana/dashboard-linter, a Go program), and some of ours."""
 
 from __future__ import annotations
 
@@ -124,7 +124,11 @@ def _of_layout(board: Board) -> Iterator[str]:
         place, title = panel["gridPos"], str(panel.get("title"))
         if place["x"] + place["w"] > _COLUMNS:
             yield f"our-grid-rule: {title} ends right of column {_COLUMNS}"
-        cells = [(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])]
+        cells = [
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        ]
         for other in sorted({taken[cell] for cell in cells if cell in taken}):
             yield f"our-grid-rule: {title} covers {other}"
         taken.update(dict.fromkeys(cells, title))

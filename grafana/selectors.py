@@ -62,7 +62,9 @@ def parse(expr: str) -> Parsed:
         ValueError: a character that PromQL does not have.
     """
     tokens = list(_tokens(expr))
-    found, around, i = Parsed(), [], 0
+    found = Parsed()
+    around: list[str] = []
+    i = 0
     while i < len(tokens):
         kind, text = tokens[i]
         following = tokens[i + 1][1] if i + 1 < len(tokens) else ""

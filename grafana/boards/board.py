@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Self
+from typing import Self, cast
 
 from grafana_foundation_sdk.builders import dashboard
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as nouns
 
@@ -43,14 +44,14 @@ class Board:
         """A row, open."""
         self._board.with_row(dashboard.Row(title).id(self._next()))
         for panel in panels:
-            self._board.with_panel(panel.id(self._next()))
+            self._board.with_panel(self._numbered(panel))
         return self
 
     def closed(self, title: str, *panels: Panel) -> Self:
         """A row that asks nothing until it is opened, for what not every model has."""
         row = dashboard.Row(title).collapsed(True).id(self._next())
         for panel in panels:
-            row.with_panel(panel.id(self._next()))
+            row.with_panel(self._numbered(panel))
         self._board.with_row(row)
         return self
 
@@ -60,6 +61,9 @@ class Board:
         for shown in (*(made.links or ()), *(made.annotations.list_val or ())):
             shown.placement = None  # the builder hides them in a menu of newer versions
         return json.dumps(made, cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
+
+    def _numbered(self, panel: Panel) -> Builder[nouns.Panel]:
+        return cast(Builder[nouns.Panel], panel.id(self._next()))
 
     def _next(self) -> int:
         self._id += 1
@@ -100,7 +104,9 @@ def _annotations() -> list[dashboard.AnnotationQuery]:
     alarms = increase(of("drift_alarms_total", 'severity!="info"'), "$__rate_interval") + " > 0"
     return [
         _mark("Restarts", "orange", started, "{{target}} started anew", "on {{instance}}"),
-        _mark("Versions", "blue", f"({shown}) unless ({before})", "{{model}} {{model_version}} is new", "on {{instance}}"),
+        _mark(
+            "Versions", "blue", f"({shown}) unless ({before})", "{{model}} {{model_version}} is new", "on {{instance}}"
+        ),
         _mark("Drift alarms", "red", alarms, "{{model}} {{model_version}} drifts", "{{severity}}, on {{instance}}"),
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.boards.board import Board
-from grafana.boards.panels import Panel, PLAIN, ask, bars, course, now, number, rows, sheet
+from grafana.boards.panels import PLAIN, Panel, ask, bars, course, now, number, rows, sheet
 from grafana.boards.promql import increase, most, of, rate, top, total
 
 _MODEL = ("model", "model_version")
@@ -17,7 +17,9 @@ _LISTED = 50
 
 def board() -> Board:
     """The dashboard."""
-    made = Board("drift", "Drift", "Which streams differ from their reference, since when, how far, and what could be seen?")
+    made = Board(
+        "drift", "Drift", "Which streams differ from their reference, since when, how far, and what could be seen?"
+    )
     made.row("State", *_state())
     made.row("Evidence: is it drift?", *_evidence())
     made.row("Size: does it matter?", *_size())
@@ -33,54 +35,119 @@ def _state() -> list[Panel]:
     last = f"time() - ({most(of('drift_last_run_timestamp_seconds'), *_MODEL)} > 0)"
     one = ("instance", *_MODEL)
     return [
-        number("Models that drift", "Models with a stream over its alarm line; the tables below say which.",
-               now(total(most(of("drift_state", 'state="drifting"'), *_MODEL))), steps=((None, "green"), (1, "orange")),
-               w=4, empty="no model"),
-        number("Streams that drift", "Features, predictions and scores over their line. Many at once: the source or the "
-               "preparation changed; one: look at that feature.",
-               now(total(most(of("drift_features_drifting"), *_MODEL))), steps=((None, "green"), (1, "orange")), w=4,
-               empty=_NONE),
-        number("Largest evidence", "Over the alarm line of its stream; 1 alarms. Between .5 and 1 and rising: watch it.",
-               ask(most(of("drift_evidence_ratio"))), steps=((None, "green"), (0.5, "orange"), (1, "red")), w=4, line=True,
-               empty=_NONE),
-        number("Largest effect", "About the shift of the mean in standard deviations. Below .2 few models notice.",
-               ask(most(of("drift_effect"))), steps=((None, "green"), (0.2, "orange"), (0.5, "red")), w=4, line=True,
-               empty=_NONE),
-        number("Alarms in the shown time", "Alarm lines crossed, notices (info) left out. More than the budget of false "
-               "alarms allows: they are real.", now(total(increase(of("drift_alarms_total", 'severity!="info"')))),
-               steps=PLAIN, w=4, empty=_NONE),
-        number("Last tested", "Time since drift was last computed, of the model that waits longest. Long: no rows come "
-               "(no traffic, or the SDK is cut off).", now(f"max({last})"), unit="s",
-               steps=((None, "green"), (600, "orange"), (1800, "red")), w=4, empty="not yet"),
-        sheet("Models", "learning and provisional: no reference was given, so nobody is paged; build one with `pilotfish "
-              "reference build`. Replicas must show the same reference.",
-              ("Streams drifting", "short", rows(most(of("drift_features_drifting"), *one))),
-              ("Rows in the window", "short", rows(most(of("drift_window_rows"), *one))),
-              ("Rows of the reference", "short", rows(most(of("drift_reference_rows"), *one))),
-              ("Alarm line (nats)", "short", rows(most(of("drift_evidence_threshold_nats"), *one))),
-              ("", "short", rows(f"{most(of('drift_state'), *one, 'state')} == 1")),
-              ("", "short", rows(f"{most(of('drift_alert_severity'), *one, 'severity')} == 1")),
-              ("", "short", rows(most(of("reference_info"), *one, "reference_id"))),
-              order=("model", "model_version", "instance", "state", "severity", "reference_id"), h=7, empty=_NONE),
-    ]  # fmt: skip
+        number(
+            "Models that drift",
+            "Models with a stream over its alarm line; the tables below say which.",
+            now(total(most(of("drift_state", 'state="drifting"'), *_MODEL))),
+            steps=((None, "green"), (1, "orange")),
+            w=4,
+            empty="no model",
+        ),
+        number(
+            "Streams that drift",
+            "Features, predictions and scores over their line. Many at once: the source or the "
+            "preparation changed; one: look at that feature.",
+            now(total(most(of("drift_features_drifting"), *_MODEL))),
+            steps=((None, "green"), (1, "orange")),
+            w=4,
+            empty=_NONE,
+        ),
+        number(
+            "Largest evidence",
+            "Over the alarm line of its stream; 1 alarms. Between .5 and 1 and rising: watch it.",
+            ask(most(of("drift_evidence_ratio"))),
+            steps=((None, "green"), (0.5, "orange"), (1, "red")),
+            w=4,
+            line=True,
+            empty=_NONE,
+        ),
+        number(
+            "Largest effect",
+            "About the shift of the mean in standard deviations. Below .2 few models notice.",
+            ask(most(of("drift_effect"))),
+            steps=((None, "green"), (0.2, "orange"), (0.5, "red")),
+            w=4,
+            line=True,
+            empty=_NONE,
+        ),
+        number(
+            "Alarms in the shown time",
+            "Alarm lines crossed, notices (info) left out. More than the budget of false alarms allows: they are real.",
+            now(total(increase(of("drift_alarms_total", 'severity!="info"')))),
+            steps=PLAIN,
+            w=4,
+            empty=_NONE,
+        ),
+        number(
+            "Last tested",
+            "Time since drift was last computed, of the model that waits longest. Long: no rows come "
+            "(no traffic, or the SDK is cut off).",
+            now(f"max({last})"),
+            unit="s",
+            steps=((None, "green"), (600, "orange"), (1800, "red")),
+            w=4,
+            empty="not yet",
+        ),
+        sheet(
+            "Models",
+            "learning and provisional: no reference was given, so nobody is paged; build one with `pilotfish "
+            "reference build`. Replicas must show the same reference.",
+            ("Streams drifting", "short", rows(most(of("drift_features_drifting"), *one))),
+            ("Rows in the window", "short", rows(most(of("drift_window_rows"), *one))),
+            ("Rows of the reference", "short", rows(most(of("drift_reference_rows"), *one))),
+            ("Alarm line (nats)", "short", rows(most(of("drift_evidence_threshold_nats"), *one))),
+            ("", "short", rows(f"{most(of('drift_state'), *one, 'state')} == 1")),
+            ("", "short", rows(f"{most(of('drift_alert_severity'), *one, 'severity')} == 1")),
+            ("", "short", rows(most(of("reference_info"), *one, "reference_id"))),
+            order=("model", "model_version", "instance", "state", "severity", "reference_id"),
+            h=7,
+            empty=_NONE,
+        ),
+    ]
 
 
 def _evidence() -> list[Panel]:
     ratio = of("drift_evidence_ratio")
     return [
-        course("Evidence of drift", f"The {_SHOWN} streams with the most evidence in the shown time, over their alarm line. "
-               "It alarms at 1; where the climb begins, the shift began: compare with versions and deploys.",
-               ask(_largest(ratio), _STREAM_NAME), steps=((None, "green"), (1, "red")), w=16, h=11, empty=_NONE),
-        bars("Most evidence now", "Streams by evidence over their line. The first names the place to look.",
-             now(f"sort_desc(topk({_SHOWN}, {most(ratio, *_STREAM)}))", _STREAM_NAME), w=8, h=11,
-             steps=((None, "green"), (0.5, "orange"), (1, "red")), empty=_NONE),
-        course("Streams that drift", "How many streams are over their line.",
-               ask(most(of("drift_features_drifting"), *_MODEL), _NAME), w=12, empty=_NONE),
-        course("Alarms", "Lines crossed, by severity; info is the notice line. Alarms that come and go: a shift near the "
-               "smallest one that is looked for.",
-               ask(total(increase(of("drift_alarms_total"), "$__rate_interval"), "model", "severity"), "{{model}} {{severity}}"),
-               bars=True, w=12, empty=_NONE),
-    ]  # fmt: skip
+        course(
+            "Evidence of drift",
+            f"The {_SHOWN} streams with the most evidence in the shown time, over their alarm line. "
+            "It alarms at 1; where the climb begins, the shift began: compare with versions and deploys.",
+            ask(_largest(ratio), _STREAM_NAME),
+            steps=((None, "green"), (1, "red")),
+            w=16,
+            h=11,
+            empty=_NONE,
+        ),
+        bars(
+            "Most evidence now",
+            "Streams by evidence over their line. The first names the place to look.",
+            now(f"sort_desc(topk({_SHOWN}, {most(ratio, *_STREAM)}))", _STREAM_NAME),
+            w=8,
+            h=11,
+            steps=((None, "green"), (0.5, "orange"), (1, "red")),
+            empty=_NONE,
+        ),
+        course(
+            "Streams that drift",
+            "How many streams are over their line.",
+            ask(most(of("drift_features_drifting"), *_MODEL), _NAME),
+            w=12,
+            empty=_NONE,
+        ),
+        course(
+            "Alarms",
+            "Lines crossed, by severity; info is the notice line. Alarms that come and go: a shift near the "
+            "smallest one that is looked for.",
+            ask(
+                total(increase(of("drift_alarms_total"), "$__rate_interval"), "model", "severity"),
+                "{{model}} {{severity}}",
+            ),
+            bars=True,
+            w=12,
+            empty=_NONE,
+        ),
+    ]
 
 
 def _size() -> list[Panel]:
@@ -91,31 +158,65 @@ def _size() -> list[Panel]:
         return f"{expr} {same} {most_evidence}"
 
     return [
-        course("Effect", f"The {_SHOWN} streams that are farthest from their reference, in chi distance: about the shift of "
-               "the mean in standard deviations. Large effect: retrain or repair; small: often nothing to do.",
-               ask(_largest(of("drift_effect")), _STREAM_NAME), w=12, h=10, empty=_NONE),
-        course("Distance", "Descriptive distances (such as psi) of the last rows from the reference, bias removed; they "
-               "never alarm. For comparison with other tools.",
-               ask(top(_SHOWN, most(of("drift_distance"), "test", *_STREAM)), "{{test}} " + _STREAM_NAME), w=12, h=10,
-               empty=_NONE),
-        sheet("Streams", f"The {_LISTED} streams with the most evidence. Effect below the smallest detectable one is luck: "
-              "wait for more rows. Missing values that rise: a broken source.",
-              ("Evidence", "short", rows(most_evidence)),
-              ("Effect", "short", rows(listed(most(of("drift_effect"), *_STREAM)))),
-              ("Smallest detectable", "short", rows(listed(most(of("drift_minimum_detectable_effect"), *_STREAM)))),
-              ("Missing/s", "cps", rows(listed(total(rate(of("feature_missing_total")), *_STREAM)))),
-              order=("feature", "model", "model_version"), h=10, empty=_NONE),
-    ]  # fmt: skip
+        course(
+            "Effect",
+            f"The {_SHOWN} streams that are farthest from their reference, in chi distance: about the shift of "
+            "the mean in standard deviations. Large effect: retrain or repair; small: often nothing to do.",
+            ask(_largest(of("drift_effect")), _STREAM_NAME),
+            w=12,
+            h=10,
+            empty=_NONE,
+        ),
+        course(
+            "Distance",
+            "Descriptive distances (such as psi) of the last rows from the reference, bias removed; they "
+            "never alarm. For comparison with other tools.",
+            ask(top(_SHOWN, most(of("drift_distance"), "test", *_STREAM)), "{{test}} " + _STREAM_NAME),
+            w=12,
+            h=10,
+            empty=_NONE,
+        ),
+        sheet(
+            "Streams",
+            f"The {_LISTED} streams with the most evidence. Effect below the smallest detectable one is luck: "
+            "wait for more rows. Missing values that rise: a broken source.",
+            ("Evidence", "short", rows(most_evidence)),
+            ("Effect", "short", rows(listed(most(of("drift_effect"), *_STREAM)))),
+            ("Smallest detectable", "short", rows(listed(most(of("drift_minimum_detectable_effect"), *_STREAM)))),
+            ("Missing/s", "cps", rows(listed(total(rate(of("feature_missing_total")), *_STREAM)))),
+            order=("feature", "model", "model_version"),
+            h=10,
+            empty=_NONE,
+        ),
+    ]
 
 
 def _power() -> list[Panel]:
     return [
-        course("Smallest detectable effect", f"The {_SHOWN} streams that see least: shifts below this are not found within "
-               "20000 rows. Too large for you: give a larger reference, or a larger budget of false alarms.",
-               ask(_largest(of("drift_minimum_detectable_effect")), _STREAM_NAME), w=12, h=10, empty=_NONE),
-        course("Rows in the window", "Weight of the rows that the numbers above describe. Few: they are rough.",
-               ask(most(of("drift_window_rows"), *_MODEL), _NAME), w=6, h=10, empty=_NONE),
-        course("Missing values", f"Missing values a second, the {_SHOWN} worst features. Rising: a broken source.",
-               ask(top(_SHOWN, total(rate(of("feature_missing_total")), *_STREAM)), _STREAM_NAME), unit="cps", w=6, h=10,
-               empty="no features"),
-    ]  # fmt: skip
+        course(
+            "Smallest detectable effect",
+            f"The {_SHOWN} streams that see least: shifts below this are not found within "
+            "20000 rows. Too large for you: give a larger reference, or a larger budget of false alarms.",
+            ask(_largest(of("drift_minimum_detectable_effect")), _STREAM_NAME),
+            w=12,
+            h=10,
+            empty=_NONE,
+        ),
+        course(
+            "Rows in the window",
+            "Weight of the rows that the numbers above describe. Few: they are rough.",
+            ask(most(of("drift_window_rows"), *_MODEL), _NAME),
+            w=6,
+            h=10,
+            empty=_NONE,
+        ),
+        course(
+            "Missing values",
+            f"Missing values a second, the {_SHOWN} worst features. Rising: a broken source.",
+            ask(top(_SHOWN, total(rate(of("feature_missing_total")), *_STREAM)), _STREAM_NAME),
+            unit="cps",
+            w=6,
+            h=10,
+            empty="no features",
+        ),
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.boards.board import Board
-from grafana.boards.panels import Panel, PLAIN, ask, course, dial, now, number, rows, sheet
+from grafana.boards.panels import PLAIN, Panel, ask, course, dial, now, number, rows, sheet
 from grafana.boards.promql import increase, most, of, rate, total
 
 _ONE = ("instance", "target")
@@ -27,129 +27,279 @@ def board() -> Board:
 
 def _glance() -> list[Panel]:
     return [
-        number("CPU cores in use", "Of all chosen processes. At the number that they may use: they are the limit.",
-               ask(total(rate(of("process_cpu_seconds_total")))), unit="short", line=True, empty=_NONE),
-        number("Waiting for a CPU", "Threads that are ready and do not run. Above a tenth of the cores in use: the host "
-               "or the limit is too small.", ask(total(rate(of("process_run_delay_seconds_total")))), unit="short",
-               line=True, steps=((None, "green"), (1, "orange"), (4, "red")), empty="not readable"),
-        number("Memory", "Physical memory of all chosen processes; shared pages count once in each.",
-               ask(total(of("process_resident_memory_bytes"))), unit="bytes", line=True, empty=_NONE),
-        number("File descriptors", "Of the process nearest to its limit. At 100 % it takes no connection: raise its "
-               "limit or find the leak.", ask(most(of("process_fd_usage_max_ratio"))), unit="percentunit",
-               steps=((None, "green"), (0.7, "orange"), (0.9, "red")), line=True, empty="not readable"),
-        number("Restarts in the shown time", "Main processes that came back. More than 3 an hour alert: Ends says why "
-               "they ended.", now(total(increase(of("process_restarts_total")))), steps=((None, "green"), (1, "orange")),
-               empty=_NONE),
-        number("Up since", "Since the youngest main process started. Shorter than you think: it was restarted.",
-               now(f"min(time() - {of('process_start_time_seconds')})"), unit="s", steps=PLAIN, empty=_NONE),
-    ]  # fmt: skip
+        number(
+            "CPU cores in use",
+            "Of all chosen processes. At the number that they may use: they are the limit.",
+            ask(total(rate(of("process_cpu_seconds_total")))),
+            unit="short",
+            line=True,
+            empty=_NONE,
+        ),
+        number(
+            "Waiting for a CPU",
+            "Threads that are ready and do not run. Above a tenth of the cores in use: the host "
+            "or the limit is too small.",
+            ask(total(rate(of("process_run_delay_seconds_total")))),
+            unit="short",
+            line=True,
+            steps=((None, "green"), (1, "orange"), (4, "red")),
+            empty="not readable",
+        ),
+        number(
+            "Memory",
+            "Physical memory of all chosen processes; shared pages count once in each.",
+            ask(total(of("process_resident_memory_bytes"))),
+            unit="bytes",
+            line=True,
+            empty=_NONE,
+        ),
+        number(
+            "File descriptors",
+            "Of the process nearest to its limit. At 100 % it takes no connection: raise its limit or find the leak.",
+            ask(most(of("process_fd_usage_max_ratio"))),
+            unit="percentunit",
+            steps=((None, "green"), (0.7, "orange"), (0.9, "red")),
+            line=True,
+            empty="not readable",
+        ),
+        number(
+            "Restarts in the shown time",
+            "Main processes that came back. More than 3 an hour alert: Ends says why they ended.",
+            now(total(increase(of("process_restarts_total")))),
+            steps=((None, "green"), (1, "orange")),
+            empty=_NONE,
+        ),
+        number(
+            "Up since",
+            "Since the youngest main process started. Shorter than you think: it was restarted.",
+            now(f"min(time() - {of('process_start_time_seconds')})"),
+            unit="s",
+            steps=PLAIN,
+            empty=_NONE,
+        ),
+    ]
 
 
 def _cpu() -> list[Panel]:
     faults = of("process_context_switches_total")
     return [
-        course("CPU cores in use", "User and system time, ended children included. Much system time: many small calls "
-               "or page faults.", ask(total(rate(of("process_cpu_seconds_total")), *_ONE, "mode"), _NAME + " {{mode}}"),
-               stacked=True, w=12, empty=_NONE),
-        course("Waiting for a CPU", "Seconds a second that ready threads waited (saturation). It rises with the duration "
-               "of calls: fewer threads, more CPUs or a higher limit.",
-               ask(total(rate(of("process_run_delay_seconds_total")), *_ONE), _NAME), w=12, empty="not readable"),
-        course("Context switches", "involuntary: a CPU was taken away, there are too few; voluntary: waiting for locks, "
-               "disks or the network.", ask(total(rate(faults), *_ONE, "kind"), _NAME + " {{kind}}"), unit="cps", w=12,
-               empty="not readable"),
-        course("Processes and threads", "Growing without end: a leak. More busy threads than CPUs: set OMP_NUM_THREADS "
-               "or the server's workers.", ask(total(of("processes"), *_ONE, "role"), _NAME + " {{role}}"),
-               ask(total(of("process_threads"), *_ONE), _NAME + " threads"), w=12, empty=_NONE),
-    ]  # fmt: skip
+        course(
+            "CPU cores in use",
+            "User and system time, ended children included. Much system time: many small calls or page faults.",
+            ask(total(rate(of("process_cpu_seconds_total")), *_ONE, "mode"), _NAME + " {{mode}}"),
+            stacked=True,
+            w=12,
+            empty=_NONE,
+        ),
+        course(
+            "Waiting for a CPU",
+            "Seconds a second that ready threads waited (saturation). It rises with the duration "
+            "of calls: fewer threads, more CPUs or a higher limit.",
+            ask(total(rate(of("process_run_delay_seconds_total")), *_ONE), _NAME),
+            w=12,
+            empty="not readable",
+        ),
+        course(
+            "Context switches",
+            "involuntary: a CPU was taken away, there are too few; voluntary: waiting for locks, disks or the network.",
+            ask(total(rate(faults), *_ONE, "kind"), _NAME + " {{kind}}"),
+            unit="cps",
+            w=12,
+            empty="not readable",
+        ),
+        course(
+            "Processes and threads",
+            "Growing without end: a leak. More busy threads than CPUs: set OMP_NUM_THREADS or the server's workers.",
+            ask(total(of("processes"), *_ONE, "role"), _NAME + " {{role}}"),
+            ask(total(of("process_threads"), *_ONE), _NAME + " threads"),
+            w=12,
+            empty=_NONE,
+        ),
+    ]
 
 
 def _memory() -> list[Panel]:
     return [
-        course("Memory by kind", "anonymous growing without end is a leak; swap makes calls slow; file pages may be "
-               "given back.", ask(total(of("process_memory_bytes"), *_ONE, "kind"), _NAME + " {{kind}}"), unit="bytes",
-               stacked=True, w=12, empty="not readable"),
-        course("Resident memory", "Compare with the limit of the container: the kernel kills at it.",
-               ask(total(of("process_resident_memory_bytes"), *_ONE), _NAME), unit="bytes", w=6, empty="not readable"),
-        course("Page faults", "major: waited for storage; it swaps or loads weights again. minor: memory is given back "
-               "and taken again.", ask(total(rate(of("process_page_faults_total")), *_ONE, "kind"), _NAME + " {{kind}}"),
-               unit="cps", w=6, empty=_NONE),
-    ]  # fmt: skip
+        course(
+            "Memory by kind",
+            "anonymous growing without end is a leak; swap makes calls slow; file pages may be given back.",
+            ask(total(of("process_memory_bytes"), *_ONE, "kind"), _NAME + " {{kind}}"),
+            unit="bytes",
+            stacked=True,
+            w=12,
+            empty="not readable",
+        ),
+        course(
+            "Resident memory",
+            "Compare with the limit of the container: the kernel kills at it.",
+            ask(total(of("process_resident_memory_bytes"), *_ONE), _NAME),
+            unit="bytes",
+            w=6,
+            empty="not readable",
+        ),
+        course(
+            "Page faults",
+            "major: waited for storage; it swaps or loads weights again. minor: memory is given back and taken again.",
+            ask(total(rate(of("process_page_faults_total")), *_ONE, "kind"), _NAME + " {{kind}}"),
+            unit="cps",
+            w=6,
+            empty=_NONE,
+        ),
+    ]
 
 
 def _files() -> list[Panel]:
     return [
-        course("Storage", "Bytes read and written a second, page cache hits not counted. Reading while calls are slow: "
-               "weights or data do not stay in memory.",
-               ask(total(rate(of("process_io_bytes_total")), *_ONE, "direction"), _NAME + " {{direction}}"), unit="Bps",
-               w=9, empty="not readable"),
-        course("Open file descriptors", "Growing without end: connections or files are not closed.",
-               ask(total(of("process_open_fds"), *_ONE), _NAME), w=9, empty="not readable"),
-        dial("Descriptors, nearest to its limit", "At 100 % it takes no connection: raise its limit or find the leak.",
-             ask(most(of("process_fd_usage_max_ratio"), "target"), "{{target}}"),
-             steps=((None, "green"), (0.7, "orange"), (0.9, "red")), empty="not readable"),
-    ]  # fmt: skip
+        course(
+            "Storage",
+            "Bytes read and written a second, page cache hits not counted. Reading while calls are slow: "
+            "weights or data do not stay in memory.",
+            ask(total(rate(of("process_io_bytes_total")), *_ONE, "direction"), _NAME + " {{direction}}"),
+            unit="Bps",
+            w=9,
+            empty="not readable",
+        ),
+        course(
+            "Open file descriptors",
+            "Growing without end: connections or files are not closed.",
+            ask(total(of("process_open_fds"), *_ONE), _NAME),
+            w=9,
+            empty="not readable",
+        ),
+        dial(
+            "Descriptors, nearest to its limit",
+            "At 100 % it takes no connection: raise its limit or find the leak.",
+            ask(most(of("process_fd_usage_max_ratio"), "target"), "{{target}}"),
+            steps=((None, "green"), (0.7, "orange"), (0.9, "red")),
+            empty="not readable",
+        ),
+    ]
 
 
 def _lifecycle() -> list[Panel]:
     ended = increase(of("process_exits_total"), "$__rate_interval")
     back = increase(of("process_restarts_total"), "$__rate_interval")
     return [
-        course("Ends and restarts", "Processes that ended, by cause, and main processes that came back. signal: perhaps "
-               "the kernel, out of memory; exit_nonzero of workers is what a server hides. Read the log of that time.",
-               ask(total(back, *_ONE), _NAME + " restarts"), ask(total(ended, *_ONE, "cause"), _NAME + " {{cause}}"),
-               bars=True, w=12, empty=_NONE),
-        sheet("Processes", "One row a watched process. Ends are counted since the agent started, or since the guard did.",
-              ("Up", "short", rows(most(of("target_up"), *_ONE))),
-              ("Up since", "dateTimeFromNow", rows(f"1000 * {most(of('process_start_time_seconds'), *_ONE)}")),
-              ("Restarts", "short", rows(total(increase(of("process_restarts_total")), *_ONE))),
-              ("Ends", "short", rows(total(increase(of("process_exits_total")), *_ONE))),
-              order=("target", "instance"), w=12, empty=_NONE),
-    ]  # fmt: skip
+        course(
+            "Ends and restarts",
+            "Processes that ended, by cause, and main processes that came back. signal: perhaps "
+            "the kernel, out of memory; exit_nonzero of workers is what a server hides. Read the log of that time.",
+            ask(total(back, *_ONE), _NAME + " restarts"),
+            ask(total(ended, *_ONE, "cause"), _NAME + " {{cause}}"),
+            bars=True,
+            w=12,
+            empty=_NONE,
+        ),
+        sheet(
+            "Processes",
+            "One row a watched process. Ends are counted since the agent started, or since the guard did.",
+            ("Up", "short", rows(most(of("target_up"), *_ONE))),
+            ("Up since", "dateTimeFromNow", rows(f"1000 * {most(of('process_start_time_seconds'), *_ONE)}")),
+            ("Restarts", "short", rows(total(increase(of("process_restarts_total")), *_ONE))),
+            ("Ends", "short", rows(total(increase(of("process_exits_total")), *_ONE))),
+            order=("target", "instance"),
+            w=12,
+            empty=_NONE,
+        ),
+    ]
 
 
 def _cost() -> list[Panel]:
     one = ("instance", "component")
     name = "{{component}} on {{instance}}"
     return [
-        course("CPU cores of Pilotfish", "By part. Above what you grant: raise the tick, watch fewer features, or leave "
-               "bodies out (docs/operate.md).", ask(total(rate(of("component_cpu_seconds_total")), *one), name), w=8,
-               empty="no agent"),
-        course("Memory of Pilotfish", "By part; the line is the default of limits.memory. Near it: lower limits.features "
-               "or limits.series.", ask(total(of("component_resident_memory_bytes"), *one), name), unit="bytes",
-               steps=((None, "green"), (_CEILING, "red")), w=8, empty="no agent"),
-        course("Reading the machine", "How long each collector's last run took. One that stands out waits for something: "
-               "`pilotfish doctor` on that host.",
-               ask(most(of("collector_duration_seconds"), "instance", "collector"), "{{collector}} on {{instance}}"),
-               unit="s", w=8, empty="no agent"),
-        course("Restarts and errors of Pilotfish", "Parts that were started anew, and the agent's own errors. Not 0: see "
-               "the agent's log; the model is not affected.",
-               ask(total(increase(of("component_restarts_total"), "$__rate_interval"), *one), name),
-               ask(total(increase(of("events_total", 'level="error"'), "$__rate_interval"), "instance", "event"),
-                   "{{event}} on {{instance}}"), bars=True, w=12, empty="no agent"),
-        course("Observations", "Rows received by source, and scrapes of the server that gave nothing. Fewer rows than "
-               "calls: part of the traffic is not reported.",
-               ask(total(rate(of("observations_total")), "instance", "source"), "{{source}} on {{instance}}"),
-               ask(total(rate(of("scrape_failures_total")), "instance", "server", "reason"),
-                   "{{server}} {{reason}} on {{instance}}"), unit="cps", w=12, empty="no agent"),
-    ]  # fmt: skip
+        course(
+            "CPU cores of Pilotfish",
+            "By part. Above what you grant: raise the tick, watch fewer features, or leave "
+            "bodies out (docs/operate.md).",
+            ask(total(rate(of("component_cpu_seconds_total")), *one), name),
+            w=8,
+            empty="no agent",
+        ),
+        course(
+            "Memory of Pilotfish",
+            "By part; the line is the default of limits.memory. Near it: lower limits.features or limits.series.",
+            ask(total(of("component_resident_memory_bytes"), *one), name),
+            unit="bytes",
+            steps=((None, "green"), (_CEILING, "red")),
+            w=8,
+            empty="no agent",
+        ),
+        course(
+            "Reading the machine",
+            "How long each collector's last run took. One that stands out waits for something: "
+            "`pilotfish doctor` on that host.",
+            ask(most(of("collector_duration_seconds"), "instance", "collector"), "{{collector}} on {{instance}}"),
+            unit="s",
+            w=8,
+            empty="no agent",
+        ),
+        course(
+            "Restarts and errors of Pilotfish",
+            "Parts that were started anew, and the agent's own errors. Not 0: see "
+            "the agent's log; the model is not affected.",
+            ask(total(increase(of("component_restarts_total"), "$__rate_interval"), *one), name),
+            ask(
+                total(increase(of("events_total", 'level="error"'), "$__rate_interval"), "instance", "event"),
+                "{{event}} on {{instance}}",
+            ),
+            bars=True,
+            w=12,
+            empty="no agent",
+        ),
+        course(
+            "Observations",
+            "Rows received by source, and scrapes of the server that gave nothing. Fewer rows than "
+            "calls: part of the traffic is not reported.",
+            ask(total(rate(of("observations_total")), "instance", "source"), "{{source}} on {{instance}}"),
+            ask(
+                total(rate(of("scrape_failures_total")), "instance", "server", "reason"),
+                "{{server}} {{reason}} on {{instance}}",
+            ),
+            unit="cps",
+            w=12,
+            empty="no agent",
+        ),
+    ]
 
 
 def _blind() -> list[Panel]:
     lost = "{{reason}} on {{instance}}"
     return [
-        course("Dropped", "Rows, exchanges and frames that were not used, series that were left out. Not 0: the "
-               "reason's line in docs/alerts.md (PilotfishRowsDropped) says what to do.",
-               ask(total(rate(of("capture_dropped_total")), "instance", "reason"), lost),
-               ask(total(rate(of("series_dropped_total")), "instance", "metric"), "series of {{metric}} on {{instance}}"),
-               unit="cps", w=8, empty="nothing can be dropped"),
-        course("Traffic as it is seen", "Exchanges by how they ended, connections of the relay, bodies that could not be "
-               "read, connections whose framing is doubtful.",
-               ask(total(rate(of("capture_exchanges_total")), "instance", "outcome"), "{{outcome}} on {{instance}}"),
-               ask(total(rate(of("relay_connections_total")), "instance", "outcome"), "relay {{outcome}} on {{instance}}"),
-               ask(total(rate(of("capture_unreadable_total")), "instance", "reason"), "unreadable, {{reason}} on {{instance}}"),
-               ask(total(rate(of("capture_framing_problems_total")), "instance", "reason"), "framing, {{reason}} on {{instance}}"),
-               unit="cps", w=8, empty="no capture"),
-        sheet("Signals that are not there", "Each with its reason; `pilotfish doctor` on the host says what would enable it.",
-              ("", "short", rows(most(of("signal_unavailable"), "instance", "collector", "signal", "reason"))), w=8,
-              order=("signal", "reason", "collector", "instance"), empty="all signals are there"),
-    ]  # fmt: skip
+        course(
+            "Dropped",
+            "Rows, exchanges and frames that were not used, series that were left out. Not 0: the "
+            "reason's line in docs/alerts.md (PilotfishRowsDropped) says what to do.",
+            ask(total(rate(of("capture_dropped_total")), "instance", "reason"), lost),
+            ask(total(rate(of("series_dropped_total")), "instance", "metric"), "series of {{metric}} on {{instance}}"),
+            unit="cps",
+            w=8,
+            empty="nothing can be dropped",
+        ),
+        course(
+            "Traffic as it is seen",
+            "Exchanges by how they ended, connections of the relay, bodies that could not be "
+            "read, connections whose framing is doubtful.",
+            ask(total(rate(of("capture_exchanges_total")), "instance", "outcome"), "{{outcome}} on {{instance}}"),
+            ask(total(rate(of("relay_connections_total")), "instance", "outcome"), "relay {{outcome}} on {{instance}}"),
+            ask(
+                total(rate(of("capture_unreadable_total")), "instance", "reason"),
+                "unreadable, {{reason}} on {{instance}}",
+            ),
+            ask(
+                total(rate(of("capture_framing_problems_total")), "instance", "reason"),
+                "framing, {{reason}} on {{instance}}",
+            ),
+            unit="cps",
+            w=8,
+            empty="no capture",
+        ),
+        sheet(
+            "Signals that are not there",
+            "Each with its reason; `pilotfish doctor` on the host says what would enable it.",
+            ("", "short", rows(most(of("signal_unavailable"), "instance", "collector", "signal", "reason"))),
+            w=8,
+            order=("signal", "reason", "collector", "instance"),
+            empty="all signals are there",
+        ),
+    ]

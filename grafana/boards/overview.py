@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.boards.board import Board
-from grafana.boards.panels import Panel, ANY_IS_BAD, PLAIN, ask, bars, course, now, number, rows, sheet
+from grafana.boards.panels import ANY_IS_BAD, PLAIN, Panel, ask, bars, course, now, number, rows, sheet
 from grafana.boards.promql import alerts, increase, most, of, quantile, rate, share, total, up
 
 _MODEL = ("model", "model_version")
@@ -29,33 +29,66 @@ def _well() -> list[Panel]:
     available = f"1 - {share(total(increase(_FAILED)), total(increase(_COUNT)))}"
     drifting = total(most(of("drift_state", 'state="drifting"'), *_MODEL))
     return [
-        number("Agents that do not answer", "Agents that Prometheus cannot scrape; under `pilotfish run` their model has "
-               "ended too. Look at the model's host first, then at `pilotfish status` there.",
-               now(f"count({up()}) - {total(up())}"), steps=ANY_IS_BAD, empty="no agent"),
-        number("Processes that are down", "Watched processes that do not run while their agent does. Hardware says "
-               "how they ended; read their log and restart them.",
-               now(f"count({of('target_up')}) - {total(of('target_up'))}"), steps=ANY_IS_BAD, empty="no process"),
-        number("Alerts", "Alerts that fire now, listed below with the first thing to do in docs/alerts.md. 0 is also "
-               "shown where Prometheus has not loaded `pilotfish rules`.",
-               now(f"count({alerts()}) or 0 * max({up()})"), steps=ANY_IS_BAD, empty="no agent"),
-        number("Models that drift", "Models with a stream over its alarm line. Open Drift: it shows which, since when "
-               "and how far; look for a change upstream before you retrain.",
-               now(drifting), steps=((None, "green"), (1, "orange")), empty="no model"),
-        number("Availability", "Calls without a server error over the shown time. Below your objective: find the "
-               "moment in Traffic, compare with restarts and versions, read the server's log.",
-               now(available), unit="percentunit", steps=((None, "red"), (0.95, "orange"), (0.99, "green")), empty=_NO_CALLS),
-        number("Slowest call in 100", "The 0.99 quantile of the duration now; the alert's limit is 1 s. If it rises, "
-               "look at waiting for a CPU in Hardware and at the sizes in Model.",
-               ask(quantile(0.99, "request_duration_seconds")), unit="s", line=True,
-               steps=((None, "green"), (0.5, "orange"), (1, "red")), empty=_NO_CALLS),
-    ]  # fmt: skip
+        number(
+            "Agents that do not answer",
+            "Agents that Prometheus cannot scrape; under `pilotfish run` their model has "
+            "ended too. Look at the model's host first, then at `pilotfish status` there.",
+            now(f"count({up()}) - {total(up())}"),
+            steps=ANY_IS_BAD,
+            empty="no agent",
+        ),
+        number(
+            "Processes that are down",
+            "Watched processes that do not run while their agent does. Hardware says "
+            "how they ended; read their log and restart them.",
+            now(f"count({of('target_up')}) - {total(of('target_up'))}"),
+            steps=ANY_IS_BAD,
+            empty="no process",
+        ),
+        number(
+            "Alerts",
+            "Alerts that fire now, listed below with the first thing to do in docs/alerts.md. 0 is also "
+            "shown where Prometheus has not loaded `pilotfish rules`.",
+            now(f"count({alerts()}) or 0 * max({up()})"),
+            steps=ANY_IS_BAD,
+            empty="no agent",
+        ),
+        number(
+            "Models that drift",
+            "Models with a stream over its alarm line. Open Drift: it shows which, since when "
+            "and how far; look for a change upstream before you retrain.",
+            now(drifting),
+            steps=((None, "green"), (1, "orange")),
+            empty="no model",
+        ),
+        number(
+            "Availability",
+            "Calls without a server error over the shown time. Below your objective: find the "
+            "moment in Traffic, compare with restarts and versions, read the server's log.",
+            now(available),
+            unit="percentunit",
+            steps=((None, "red"), (0.95, "orange"), (0.99, "green")),
+            empty=_NO_CALLS,
+        ),
+        number(
+            "Slowest call in 100",
+            "The 0.99 quantile of the duration now; the alert's limit is 1 s. If it rises, "
+            "look at waiting for a CPU in Hardware and at the sizes in Model.",
+            ask(quantile(0.99, "request_duration_seconds")),
+            unit="s",
+            line=True,
+            steps=((None, "green"), (0.5, "orange"), (1, "red")),
+            empty=_NO_CALLS,
+        ),
+    ]
 
 
 def _models() -> Panel:
     calls = total(rate(_COUNT), *_ONE)
     state = f"{most(of('drift_state'), *_ONE, 'state')} == 1"
     return sheet(
-        "Models", "One row a model, version and instance. Begin with the row whose error share, duration or drift "
+        "Models",
+        "One row a model, version and instance. Begin with the row whose error share, duration or drift "
         "stands out, and open Model or Drift for it.",
         ("Calls/s", "reqps", rows(calls)),
         ("Server errors", "percentunit", rows(share(total(rate(_FAILED), *_ONE), calls))),
@@ -63,58 +96,104 @@ def _models() -> Panel:
         ("Streams drifting", "short", rows(most(of("drift_features_drifting"), *_ONE))),
         ("Largest evidence", "short", rows(most(of("drift_evidence_ratio"), *_ONE))),
         ("", "short", rows(state)),
-        order=("model", "model_version", "instance", "state"), empty="no model", h=7,
-    )  # fmt: skip
+        order=("model", "model_version", "instance", "state"),
+        empty="no model",
+        h=7,
+    )
 
 
 def _traffic() -> list[Panel]:
     whole = total(rate(_COUNT), *_MODEL)
     return [
-        course("Calls a second", "Finished calls by model and version. A fall to 0 with calls in flight means that the "
-               "model hangs; without them, that nobody calls.", ask(whole, _NAME), unit="reqps", w=8, empty=_NO_CALLS),
-        course("Share of server errors", "Over the line at 5 % the alert fires after 5 minutes. Compare with versions "
-               "and restarts, then read the server's log.", ask(share(total(rate(_FAILED), *_MODEL), whole), _NAME),
-               unit="percentunit", steps=((None, "green"), (0.05, "red")), w=8, empty=_NO_CALLS),
-        course("Slowest call in 100", "The 0.99 quantile; over the line at 1 s the alert fires after 10 minutes. Model "
-               "has the other quantiles.", ask(quantile(0.99, "request_duration_seconds", *_MODEL), _NAME),
-               unit="s", steps=((None, "green"), (1, "red")), w=8, empty=_NO_CALLS),
-    ]  # fmt: skip
+        course(
+            "Calls a second",
+            "Finished calls by model and version. A fall to 0 with calls in flight means that the "
+            "model hangs; without them, that nobody calls.",
+            ask(whole, _NAME),
+            unit="reqps",
+            w=8,
+            empty=_NO_CALLS,
+        ),
+        course(
+            "Share of server errors",
+            "Over the line at 5 % the alert fires after 5 minutes. Compare with versions "
+            "and restarts, then read the server's log.",
+            ask(share(total(rate(_FAILED), *_MODEL), whole), _NAME),
+            unit="percentunit",
+            steps=((None, "green"), (0.05, "red")),
+            w=8,
+            empty=_NO_CALLS,
+        ),
+        course(
+            "Slowest call in 100",
+            "The 0.99 quantile; over the line at 1 s the alert fires after 10 minutes. Model has the other quantiles.",
+            ask(quantile(0.99, "request_duration_seconds", *_MODEL), _NAME),
+            unit="s",
+            steps=((None, "green"), (1, "red")),
+            w=8,
+            empty=_NO_CALLS,
+        ),
+    ]
 
 
 def _drift() -> list[Panel]:
     return [
-        course("Largest evidence of drift", "Of each model's streams, evidence over the alarm line; at 1 it alarms "
-               "within the promised budget of false alarms. Drift shows which streams.",
-               ask(most(of("drift_evidence_ratio"), *_MODEL), _NAME), steps=((None, "green"), (1, "red")), w=12,
-               empty="no model with a reference"),
-        course("Streams that drift", "How many streams of a model are over their line. Many at once: the source or the "
-               "preparation changed. One: look at that feature.",
-               ask(most(of("drift_features_drifting"), *_MODEL), _NAME), w=6, empty="no model with a reference"),
-        bars("Drift alarms in the shown time", "Lines crossed, by severity: info is the earlier notice line. Alarms "
-             "that come and go mean a shift near the smallest one that is looked for.",
-             now(total(increase(of("drift_alarms_total")), "severity"), "{{severity}}"), w=6, steps=PLAIN,
-             empty="no model with a reference"),
-    ]  # fmt: skip
+        course(
+            "Largest evidence of drift",
+            "Of each model's streams, evidence over the alarm line; at 1 it alarms "
+            "within the promised budget of false alarms. Drift shows which streams.",
+            ask(most(of("drift_evidence_ratio"), *_MODEL), _NAME),
+            steps=((None, "green"), (1, "red")),
+            w=12,
+            empty="no model with a reference",
+        ),
+        course(
+            "Streams that drift",
+            "How many streams of a model are over their line. Many at once: the source or the "
+            "preparation changed. One: look at that feature.",
+            ask(most(of("drift_features_drifting"), *_MODEL), _NAME),
+            w=6,
+            empty="no model with a reference",
+        ),
+        bars(
+            "Drift alarms in the shown time",
+            "Lines crossed, by severity: info is the earlier notice line. Alarms "
+            "that come and go mean a shift near the smallest one that is looked for.",
+            now(total(increase(of("drift_alarms_total")), "severity"), "{{severity}}"),
+            w=6,
+            steps=PLAIN,
+            empty="no model with a reference",
+        ),
+    ]
 
 
 def _alerts() -> list[Panel]:
     found = most(alerts(), "alertname", "severity", "instance", "target", "model", "model_version")
     return [
-        sheet("Alerts that fire", "What to do stands under the alert's name in docs/alerts.md. Nothing is shown where "
-              "Prometheus has not loaded `pilotfish rules`.", ("", "short", rows(found)), w=12,
-              order=("alertname", "severity", "model", "model_version", "target", "instance"), empty="no alert fires"),
-    ]  # fmt: skip
+        sheet(
+            "Alerts that fire",
+            "What to do stands under the alert's name in docs/alerts.md. Nothing is shown where "
+            "Prometheus has not loaded `pilotfish rules`.",
+            ("", "short", rows(found)),
+            w=12,
+            order=("alertname", "severity", "model", "model_version", "target", "instance"),
+            empty="no alert fires",
+        ),
+    ]
 
 
 def _agents() -> Panel:
     one = ("instance",)
     return sheet(
-        "Agents", "One row an agent. Settings taken 0: `pilotfish status` there names the faults. Different versions: "
+        "Agents",
+        "One row an agent. Settings taken 0: `pilotfish status` there names the faults. Different versions: "
         "an upgrade is under way or was forgotten.",
         ("", "short", rows(most(of("build_info"), *one, "version", "python"))),
         ("Answers", "short", rows(most(up(), *one))),
         ("Settings taken", "short", rows(most(of("config_last_reload_successful"), *one))),
         ("Memory", "bytes", rows(total(of("component_resident_memory_bytes"), *one))),
         ("CPU cores", "short", rows(total(rate(of("component_cpu_seconds_total")), *one))),
-        order=("instance", "version", "python"), w=12, empty="no agent",
-    )  # fmt: skip
+        order=("instance", "version", "python"),
+        w=12,
+        empty="no agent",
+    )

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self
 
-from grafana_foundation_sdk.builders import bargauge, common, dashboard, gauge, heatmap, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.builders import (
+    bargauge,
+    common,
+    dashboard,
+    gauge,
+    heatmap,
+    prometheus,
+    stat,
+    table,
+    timeseries,
+)
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import common as kinds
 from grafana_foundation_sdk.models import dashboard as nouns
@@ -22,20 +32,14 @@ ANY_IS_BAD: Steps = ((None, "green"), (1, "red"))
 LAST = ["lastNotNull"]
 
 
-class Panel(Builder[nouns.Panel], Protocol):
-    def title(self, title: str) -> Self: ...
-    def description(self, description: str) -> Self: ...
-    def unit(self, unit: str) -> Self: ...
-    def datasource(self, datasource: kinds.DataSourceRef) -> Self: ...
-    def span(self, w: int) -> Self: ...
-    def height(self, h: int) -> Self: ...
-    def no_value(self, no_value: str) -> Self: ...
-    def with_target(self, target: Any) -> Self: ...
-    def id(self, id_val: int) -> Self: ...
-    def build(self) -> nouns.Panel: ...
+class Panel(Protocol):
+    """What all panel builders of the SDK can do; they share no class that says so."""
 
+    def id(self, id_val: int) -> Self:
+        """With its number."""
 
-_P = TypeVar("_P", bound=Panel)
+    def build(self) -> nouns.Panel:
+        """The panel."""
 
 
 def ask(expr: str, legend: str = "") -> Query:
@@ -53,19 +57,22 @@ def rows(expr: str) -> Query:
     return now(expr).format(PromQueryFormat.TABLE)
 
 
-def number(title: str, todo: str, *queries: Query, unit: str = "short", steps: Steps = CALM, w: int = 4, h: int = 4,
-           empty: str = "no data", words: Mapping[str, str] | None = None, line: bool = False) -> Panel:
-    """One big number (a stat).
+def number(
+    title: str,
+    todo: str,
+    *queries: Query,
+    unit: str = "short",
+    steps: Steps = CALM,
+    w: int = 4,
+    h: int = 4,
+    empty: str = "no data",
+    words: Mapping[str, str] | None = None,
+    line: bool = False,
+) -> Panel:
+    """One big number (a stat), one for each query; `words` stand in place of values, `line` draws its course behind it.
 
-    Args:
-        title, todo: what it is; what to do about it.
-        queries: one each number.
-        unit: Grafana's name of it.
-        steps: colors.
-        w, h: of 24 columns; rows.
-        empty: shown where there is nothing.
-        words: texts in place of values.
-        line: with its course behind it.
+    As with all panels here: ``todo`` says what it is and what to do about it, ``unit`` is Grafana's name of the unit,
+    ``w`` and ``h`` are columns of 24 and rows, ``empty`` is shown where there is nothing.
     """
     mode = kinds.BigValueGraphMode.AREA if line else kinds.BigValueGraphMode.NONE
     panel = stat.Panel().thresholds(_thresholds(steps)).graph_mode(mode).color_mode(kinds.BigValueColorMode.VALUE)
@@ -77,17 +84,24 @@ def number(title: str, todo: str, *queries: Query, unit: str = "short", steps: S
     return _dress(panel, title, todo, queries, unit, w, h, empty)
 
 
-def course(title: str, todo: str, *queries: Query, unit: str = "short", w: int = 12, h: int = 8, steps: Steps = (),
-           stacked: bool = False, bars: bool = False, empty: str = "no data", low: float | None = 0,
-           high: float | None = None) -> Panel:
+def course(
+    title: str,
+    todo: str,
+    *queries: Query,
+    unit: str = "short",
+    w: int = 12,
+    h: int = 8,
+    steps: Steps = (),
+    stacked: bool = False,
+    bars: bool = False,
+    empty: str = "no data",
+    low: float | None = 0,
+    high: float | None = None,
+) -> Panel:
     """Lines over time, with a legend that has each line's last value.
 
-    Args:
-        title, todo, queries, unit, w, h, empty: as of `number`.
-        steps: lines where something begins to be wrong; the first color is not drawn.
-        stacked: on top of each other.
-        bars: for what happens now and then.
-        low, high: of the axis, unless the data go beyond.
+    ``steps`` are lines where something begins to be wrong; ``stacked``: on top of each other; ``bars``: for what
+    happens now and then; ``low`` and ``high``: of the axis, unless the data go beyond.
     """
     legend = common.VizLegendOptions().display_mode(kinds.LegendDisplayMode.TABLE).show_legend(True)
     legend = legend.placement(kinds.LegendPlacement.BOTTOM).calcs(["lastNotNull", "max"])
@@ -107,16 +121,34 @@ def course(title: str, todo: str, *queries: Query, unit: str = "short", w: int =
     return _dress(panel, title, todo, queries, unit, w, h, empty)
 
 
-def dial(title: str, todo: str, *queries: Query, unit: str = "percentunit", steps: Steps = CALM, w: int = 6, h: int = 8,
-         high: float = 1, empty: str = "no data") -> Panel:
+def dial(
+    title: str,
+    todo: str,
+    *queries: Query,
+    unit: str = "percentunit",
+    steps: Steps = CALM,
+    w: int = 6,
+    h: int = 8,
+    high: float = 1,
+    empty: str = "no data",
+) -> Panel:
     """A gauge, for what has a known end."""
     panel = gauge.Panel().min(0).max(high).thresholds(_thresholds(steps)).show_threshold_markers(True)
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(LAST)).orientation(kinds.VizOrientation.AUTO)
     return _dress(panel, title, todo, queries, unit, w, h, empty)
 
 
-def bars(title: str, todo: str, *queries: Query, unit: str = "short", steps: Steps = CALM, w: int = 12, h: int = 8,
-         high: float | None = None, empty: str = "no data") -> Panel:
+def bars(
+    title: str,
+    todo: str,
+    *queries: Query,
+    unit: str = "short",
+    steps: Steps = CALM,
+    w: int = 12,
+    h: int = 8,
+    high: float | None = None,
+    empty: str = "no data",
+) -> Panel:
     """One bar a series."""
     panel = bargauge.Panel().min(0).thresholds(_thresholds(steps)).display_mode(kinds.BarGaugeDisplayMode.BASIC)
     panel = panel.orientation(kinds.VizOrientation.HORIZONTAL).reduce_options(common.ReduceDataOptions().calcs(LAST))
@@ -134,20 +166,26 @@ def buckets(title: str, todo: str, expr: str, unit: str, w: int = 12, h: int = 8
     return _dress(panel, title, todo, (query,), unit, w, h, empty)
 
 
-def sheet(title: str, todo: str, *columns: tuple[str, str, Query], w: int = 24, h: int = 8, unit: str = "short",
-          order: Sequence[str] = (), hidden: Sequence[str] = (), empty: str = "no data") -> Panel:
+def sheet(
+    title: str,
+    todo: str,
+    *columns: tuple[str, str, Query],
+    w: int = 24,
+    h: int = 8,
+    unit: str = "short",
+    order: Sequence[str] = (),
+    hidden: Sequence[str] = (),
+    empty: str = "no data",
+) -> Panel:
     """A table: queries that have the same labels become its columns.
 
-    Args:
-        title, todo, w, h, unit, empty: as of `number`.
-        columns: (heading, unit, query); an empty heading hides the value, for a query whose label is the news.
-        order: labels, as columns in that order, before the values.
-        hidden: labels that are not shown.
+    ``columns`` are (heading, unit, query); an empty heading hides the value, for a query whose labels are the news.
+    ``order``: labels, as columns in that order before the values. ``hidden``: labels that are not shown.
     """
     panel = table.Panel().show_header(True).cell_height(kinds.TableCellHeight.SM)
     several = len(columns) > 1
     names = [f"Value #{_letter(i)}" if several else "Value" for i in range(len(columns))]
-    excluded = {name: True for name in ("Time", *hidden)}
+    excluded = dict.fromkeys(("Time", *hidden), True)
     for name, (heading, its_unit, _) in zip(names, columns, strict=True):
         if not heading:
             excluded[name] = True
@@ -162,11 +200,12 @@ def sheet(title: str, todo: str, *columns: tuple[str, str, Query], w: int = 24, 
     return _dress(panel, title, todo, [query for _, _, query in columns], unit, w, h, empty)
 
 
-def _dress(panel: _P, title: str, todo: str, queries: Sequence[Query], unit: str, w: int, h: int, empty: str) -> _P:
+def _dress(panel: Any, title: str, todo: str, queries: Sequence[Query], unit: str, w: int, h: int, empty: str) -> Panel:
     panel = panel.title(title).description(todo).unit(unit).datasource(SOURCE).span(w).height(h).no_value(empty)
     for i, query in enumerate(queries):
         panel = panel.with_target(query.datasource(SOURCE).ref_id(_letter(i)))
-    return panel
+    dressed: Panel = panel
+    return dressed
 
 
 def _letter(i: int) -> str:
