@@ -20,6 +20,7 @@ ROUTES = {
     "/": "text/html; charset=utf-8",
     "/favicon.ico": "image/svg+xml",
     "/api/v1/distributions": "application/json",
+    "/api/v1/view": "application/json",
     "/metrics": "text/plain; version=0.0.4; charset=utf-8",
     "/-/healthy": "text/plain; charset=utf-8",
     "/-/ready": "text/plain; charset=utf-8",

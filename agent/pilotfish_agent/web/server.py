@@ -25,7 +25,7 @@ EVENTS = (HTTP_FAILED,)
 _TEXT = "text/plain; charset=utf-8"
 _JSON = "application/json"
 _HTML = "text/html; charset=utf-8"
-_PATHS = "/ /metrics /-/healthy /-/ready /api/v1/status /api/v1/drift /api/v1/distributions"
+_PATHS = "/ /metrics /-/healthy /-/ready /api/v1/status /api/v1/drift /api/v1/distributions /api/v1/view"
 _CONNECTIONS = web.AppKey("connections", Connections)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -62,6 +62,7 @@ def build_app(
     app.router.add_get("/api/v1/status", site.status)
     app.router.add_get("/api/v1/drift", site.drift)
     app.router.add_get("/api/v1/distributions", site.distributions)
+    app.router.add_get("/api/v1/view", site.view)
     return app
 
 
@@ -209,6 +210,12 @@ class _Site:
     async def drift(self, _: web.Request) -> web.Response:
         """GET /api/v1/drift."""
         return await self._document("drift", documents.drift)
+
+    async def view(self, _: web.Request) -> web.Response:
+        """GET /api/v1/view: what `/api/v1/live` sends, for whom it does not reach."""
+        snapshot, waiting = self._snapshots(), tuple(self._not_ready())
+        body = await self._made("view", snapshot, lambda: documents.encode(view.view(snapshot, waiting)))
+        return web.Response(body=body, headers={"Content-Type": _JSON})
 
     async def distributions(self, request: web.Request) -> web.Response:
         """GET /api/v1/distributions: which streams there are; with ``?model=&feature=``, one of them bin by bin."""

@@ -368,33 +368,43 @@ function redraw() {
   if (shape) bars($("shape").querySelector(".drawing"), shape, $("shape").querySelector("figcaption p").textContent);
 }
 
-// -- life
+// -- life: views are sent; where something in between holds them back, they are asked for
 
-let source = null, judged = null, loaded = 0, again = 0;
+const PATIENCE = 4000;  // a view comes each second
+let source = null, judged = null, loaded = 0, heard = -Infinity;
 
 function live() {
   source?.close();
   source = new EventSource("/api/v1/live");
-  source.addEventListener("view", event => {
-    const view = JSON.parse(event.data);
-    root.className = "live";
-    $("lost").textContent = "";
-    show(view);
-    if (view.judged !== judged || view.judged === null) {
-      judged = view.judged;
-      drawShape();
-    }
-    if (performance.now() - loaded > 10_000) {
-      loaded = performance.now();
-      load().catch(() => {});
-    }
-  });
-  source.addEventListener("error", () => {
+  source.addEventListener("view", event => take(JSON.parse(event.data)));
+  source.addEventListener("error", mind);
+}
+
+function take(view) {
+  heard = performance.now();
+  root.className = "live";
+  $("lost").textContent = "";
+  show(view);
+  if (view.judged !== judged || view.judged === null) {
+    judged = view.judged;
+    drawShape();
+  }
+  if (heard - loaded > 10_000) {
+    loaded = heard;
+    load().catch(() => {});
+  }
+}
+
+/** Asks for what was not sent; says so when there is no answer to that either. */
+async function mind() {
+  if (document.hidden || performance.now() - heard < PATIENCE && source.readyState === EventSource.OPEN) return;
+  try {
+    take(await ask("/api/v1/view"));
+    if (source.readyState === EventSource.CLOSED) live();  // refused: a browser does not try that again
+  } catch {
     root.className = "live stale";
     $("lost").textContent ||= `The agent has not answered since ${clock(Date.now() / 1000)} UTC; what stands here is older.`;
-    clearTimeout(again);
-    if (source.readyState === EventSource.CLOSED) again = setTimeout(live, 3000);  // refused: a browser does not try again
-  });
+  }
 }
 
 function start() {
@@ -404,6 +414,7 @@ function start() {
   live();
 }
 
+setInterval(mind, PATIENCE);
 addEventListener("hashchange", () => drawShape().then(() => load()).catch(() => {}));
 for (const input of document.querySelectorAll("input[name=span]")) input.addEventListener("change", () => load({anew: true}).catch(() => {}));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
