@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 GROUP ?= walking
-SOURCES := $(shell git ls-files sdk core agent exporters alerts bin pyproject.toml README.md LICENSE 2>/dev/null)
+SOURCES := $(shell git ls-files sdk core agent exporters alerts bin grafana/dashboards grafana/provisioning pyproject.toml README.md LICENSE 2>/dev/null)
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 
 # What a target does stands behind its name: `make` alone prints that.

@@ -68,7 +68,10 @@ def unknown(board: Mapping[str, Any], metrics: tuple[Metric, ...] | None = None)
 
 
 def _unknown(where: str, expr: str, known: Mapping[str, frozenset[str]]) -> Iterator[str]:
-    parsed = parse(expr)
+    try:
+        parsed = parse(expr)
+    except ValueError:
+        return  # lint says it
     labels: set[str] = set(EVERYWHERE)
     for selector in parsed.selectors:
         for name in selector.metrics():

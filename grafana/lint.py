@@ -65,11 +65,11 @@ def _of_board(board: Board) -> Iterator[str]:
             yield f"panel-datasource-rule: variable {name} does not use $datasource"
     if board.get("editable", True):
         yield "uneditable-dashboard: editable must be false, the file is the source"
-    for _, expr in expressions(board):
+    for where, expr in expressions(board):
         try:
             parse(expr)
-        except (ValueError, IndexError, StopIteration) as error:
-            yield f"target-promql-rule: {expr}: {error}"
+        except ValueError as error:
+            yield f"target-promql-rule: {where}: {error}"
 
 
 def _of_panel(panel: Panel) -> Iterator[str]:
@@ -98,7 +98,11 @@ def _of_panel(panel: Panel) -> Iterator[str]:
 
 
 def _of_expression(expr: str) -> Iterator[str]:
-    for selector in parse(expr).selectors:
+    try:
+        selectors = parse(expr).selectors
+    except ValueError:
+        return  # said by the rule for all expressions
+    for selector in selectors:
         written = {(label, operator, value) for label, operator, value in selector.matchers}
         for name in _VARIABLES:
             if (name, "=~", f"${name}") not in written:

@@ -59,7 +59,7 @@ def parse(expr: str) -> Parsed:
     """Reads an expression.
 
     Raises:
-        ValueError: a character that PromQL does not have.
+        ValueError: a character that PromQL does not have, or brackets that do not match.
     """
     tokens = list(_tokens(expr))
     found = Parsed()
@@ -81,8 +81,12 @@ def parse(expr: str) -> Parsed:
         elif text == "(":
             around.append(_owner(tokens, i))
         elif text == ")":
+            if not around:
+                raise ValueError(f"PromQL {expr!r}: a bracket too many is closed")
             around.pop()
         i += 1
+    if around:
+        raise ValueError(f"PromQL {expr!r}: a bracket is not closed")
     return found
 
 
@@ -103,7 +107,10 @@ def _aggregates(tokens: list[tuple[str, str]], i: int) -> bool:
 
 
 def _closing(tokens: list[tuple[str, str]], start: int, sign: str) -> int:
-    return next(i for i in range(start, len(tokens)) if tokens[i][1] == sign)
+    for i in range(start, len(tokens)):
+        if tokens[i][1] == sign:
+            return i
+    raise ValueError(f"PromQL: {sign} is missing")
 
 
 def _owner(tokens: list[tuple[str, str]], i: int) -> str:
