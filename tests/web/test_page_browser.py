@@ -89,7 +89,8 @@ def test_a_stream_is_drawn_against_its_reference(browser: Browser, live: Live) -
         page.locator("#streams a", has_text="color").click()
         until(lambda: page.inner_text("#shape h2") == "color", "color to be drawn")
         assert page.evaluate("location.hash") == "#stream=toy/color"
-        assert page.locator("#shape .before").count() == page.locator("#shape .now").count() == 3
+        until(lambda: page.locator("#shape .now").count() == 3, "the present, once there are rows enough")
+        assert page.locator("#shape .before").count() == 3
         page.locator("#shape summary").click()
         rows = page.locator("#shape tbody tr").all_inner_texts()
         assert {row[0] for row in rows} == set("abc")

@@ -371,9 +371,10 @@ function redraw() {
 // -- life: views are sent; where something in between holds them back, they are asked for
 
 const PATIENCE = 4000;  // a view comes each second
-let source = null, judged = null, loaded = 0, heard = -Infinity;
+let source = null, judged = null, loaded = 0, heard = -Infinity, lived = 0;
 
 function live() {
+  lived = performance.now();
   source?.close();
   source = new EventSource("/api/v1/live");
   source.addEventListener("view", event => take(JSON.parse(event.data)));
@@ -400,7 +401,8 @@ async function mind() {
   if (document.hidden || performance.now() - heard < PATIENCE && source.readyState === EventSource.OPEN) return;
   try {
     take(await ask("/api/v1/view"));
-    if (source.readyState === EventSource.CLOSED) live();  // refused: a browser does not try that again
+    // Refused: a browser does not try that again by itself.
+    if (source.readyState === EventSource.CLOSED && performance.now() - lived > 5 * PATIENCE) live();
   } catch {
     root.className = "live stale";
     $("lost").textContent ||= `The agent has not answered since ${clock(Date.now() / 1000)} UTC; what stands here is older.`;
