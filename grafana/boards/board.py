@@ -11,7 +11,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as nouns
 
 from grafana.boards.panels import SOURCE, Panel
-from grafana.boards.promql import increase, matchers, most, of
+from grafana.boards.promql import WINDOW, increase, matchers, most, of
 
 TAG = "pilotfish"
 _MODELS = "pilotfish_drift_state|pilotfish_requests_total|pilotfish_server_model_state"
@@ -100,8 +100,8 @@ def _annotations() -> list[dashboard.AnnotationQuery]:
     labels = ("instance", "model", "model_version")
     shown = " or ".join(most(expr, *labels) for expr in (of("drift_state"), of("server_model_state")))
     before = " or ".join(most(f"{expr} offset 1m", *labels) for expr in (of("drift_state"), of("server_model_state")))
-    started = f"changes({of('process_start_time_seconds')}[$__rate_interval]) > 0"
-    alarms = increase(of("drift_alarms_total", 'severity!="info"'), "$__rate_interval") + " > 0"
+    started = f"changes({of('process_start_time_seconds')}[{WINDOW}]) > 0"
+    alarms = increase(of("drift_alarms_total", 'severity!="info"'), WINDOW) + " > 0"
     return [
         _mark("Restarts", "orange", started, "{{target}} started anew", "on {{instance}}"),
         _mark(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana.boards.board import Board
 from grafana.boards.panels import PLAIN, Panel, ask, bars, course, now, number, rows, sheet
-from grafana.boards.promql import increase, most, of, rate, top, total
+from grafana.boards.promql import WINDOW, events, least, most, of, rate, top, total
 
 _MODEL = ("model", "model_version")
 _STREAM = ("feature", *_MODEL)
@@ -73,7 +73,7 @@ def _state() -> list[Panel]:
         number(
             "Alarms in the shown time",
             "Alarm lines crossed, notices (info) left out. More than the budget of false alarms allows: they are real.",
-            now(total(increase(of("drift_alarms_total", 'severity!="info"')))),
+            now(events(of("drift_alarms_total", 'severity!="info"'))),
             steps=PLAIN,
             w=4,
             empty=_NONE,
@@ -140,7 +140,7 @@ def _evidence() -> list[Panel]:
             "Lines crossed, by severity; info is the notice line. Alarms that come and go: a shift near the "
             "smallest one that is looked for.",
             ask(
-                total(increase(of("drift_alarms_total"), "$__rate_interval"), "model", "severity"),
+                events(of("drift_alarms_total"), "model", "severity", window=WINDOW),
                 "{{model}} {{severity}}",
             ),
             bars=True,
@@ -192,31 +192,22 @@ def _size() -> list[Panel]:
 
 
 def _power() -> list[Panel]:
+    smallest = of("drift_minimum_detectable_effect")
     return [
         course(
             "Smallest detectable effect",
-            f"The {_SHOWN} streams that see least: shifts below this are not found within "
-            "20000 rows. Too large for you: give a larger reference, or a larger budget of false alarms.",
-            ask(_largest(of("drift_minimum_detectable_effect")), _STREAM_NAME),
+            "Of the streams that see least and most: shifts below this are not found within 20000 rows; the table "
+            "above has each. Too large for you: give a larger reference, or a larger budget of false alarms.",
+            ask(most(smallest, *_MODEL), f"{_NAME} sees least"),
+            ask(least(smallest, *_MODEL), f"{_NAME} sees most"),
             w=12,
-            h=10,
             empty=_NONE,
         ),
         course(
             "Rows in the window",
             "Weight of the rows that the numbers above describe. Few: they are rough.",
             ask(most(of("drift_window_rows"), *_MODEL), _NAME),
-            w=6,
-            h=10,
+            w=12,
             empty=_NONE,
-        ),
-        course(
-            "Missing values",
-            f"Missing values a second, the {_SHOWN} worst features. Rising: a broken source.",
-            ask(top(_SHOWN, total(rate(of("feature_missing_total")), *_STREAM)), _STREAM_NAME),
-            unit="cps",
-            w=6,
-            h=10,
-            empty="no features",
         ),
     ]

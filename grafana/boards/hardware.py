@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana.boards.board import Board
 from grafana.boards.panels import PLAIN, Panel, ask, course, dial, now, number, rows, sheet
-from grafana.boards.promql import increase, most, of, rate, total
+from grafana.boards.promql import WINDOW, events, most, of, rate, total
 
 _ONE = ("instance", "target")
 _NAME = "{{target}} on {{instance}}"
@@ -65,13 +65,13 @@ def _glance() -> list[Panel]:
         number(
             "Restarts in the shown time",
             "Main processes that came back. More than 3 an hour alert: Ends says why they ended.",
-            now(total(increase(of("process_restarts_total")))),
+            now(events(of("process_restarts_total"))),
             steps=((None, "green"), (1, "orange")),
             empty=_NONE,
         ),
         number(
-            "Up since",
-            "Since the youngest main process started. Shorter than you think: it was restarted.",
+            "Youngest process",
+            "How long ago the youngest main process started. Shorter than you think: it was restarted.",
             now(f"min(time() - {of('process_start_time_seconds')})"),
             unit="s",
             steps=PLAIN,
@@ -177,15 +177,15 @@ def _files() -> list[Panel]:
 
 
 def _lifecycle() -> list[Panel]:
-    ended = increase(of("process_exits_total"), "$__rate_interval")
-    back = increase(of("process_restarts_total"), "$__rate_interval")
+    ended = events(of("process_exits_total"), *_ONE, "cause", window=WINDOW)
+    back = events(of("process_restarts_total"), *_ONE, window=WINDOW)
     return [
         course(
             "Ends and restarts",
             "Processes that ended, by cause, and main processes that came back. signal: perhaps "
             "the kernel, out of memory; exit_nonzero of workers is what a server hides. Read the log of that time.",
-            ask(total(back, *_ONE), _NAME + " restarts"),
-            ask(total(ended, *_ONE, "cause"), _NAME + " {{cause}}"),
+            ask(back, _NAME + " restarts"),
+            ask(ended, _NAME + " {{cause}}"),
             bars=True,
             w=12,
             empty=_NONE,
@@ -194,9 +194,9 @@ def _lifecycle() -> list[Panel]:
             "Processes",
             "One row a watched process. Ends are counted since the agent started, or since the guard did.",
             ("Up", "short", rows(most(of("target_up"), *_ONE))),
-            ("Up since", "dateTimeFromNow", rows(f"1000 * {most(of('process_start_time_seconds'), *_ONE)}")),
-            ("Restarts", "short", rows(total(increase(of("process_restarts_total")), *_ONE))),
-            ("Ends", "short", rows(total(increase(of("process_exits_total")), *_ONE))),
+            ("Started", "dateTimeFromNow", rows(f"1000 * {most(of('process_start_time_seconds'), *_ONE)}")),
+            ("Restarts", "short", rows(events(of("process_restarts_total"), *_ONE))),
+            ("Ends", "short", rows(events(of("process_exits_total"), *_ONE))),
             order=("target", "instance"),
             w=12,
             empty=_NONE,
@@ -238,9 +238,9 @@ def _cost() -> list[Panel]:
             "Restarts and errors of Pilotfish",
             "Parts that were started anew, and the agent's own errors. Not 0: see "
             "the agent's log; the model is not affected.",
-            ask(total(increase(of("component_restarts_total"), "$__rate_interval"), *one), name),
+            ask(events(of("component_restarts_total"), *one, window=WINDOW), name),
             ask(
-                total(increase(of("events_total", 'level="error"'), "$__rate_interval"), "instance", "event"),
+                events(of("events_total", 'level="error"'), "instance", "event", window=WINDOW),
                 "{{event}} on {{instance}}",
             ),
             bars=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana.boards.board import Board
 from grafana.boards.panels import Panel, Query, ask, bars, buckets, course, now, number, rows, sheet
-from grafana.boards.promql import RANGE, increase, mean, most, of, quantile, rate, share, total
+from grafana.boards.promql import RANGE, WINDOW, events, increase, mean, most, of, quantile, rate, share, total
 
 _MODEL = ("model", "model_version")
 _NAME = "{{model}} {{model_version}}"
@@ -31,10 +31,8 @@ def _of_outcome(outcome: str) -> str:
     return of(_DURATION, f'outcome="{outcome}"', part="count")
 
 
-def _three(name: str, by: tuple[str, ...] = _MODEL, label: str = _NAME) -> list[Query]:
-    return [
-        ask(quantile(q, name, *by), f"{label} {words}") for q, words in ((0.5, "median"), (0.9, "0.9"), (0.99, "0.99"))
-    ]
+def _three(name: str, low: float = 0.5, middle: float = 0.9, high: float = 0.99) -> list[Query]:
+    return [ask(quantile(q, name, *_MODEL), f"{_NAME} {q:g}") for q in (low, middle, high)]
 
 
 def _red() -> list[Panel]:
@@ -82,7 +80,7 @@ def _red() -> list[Panel]:
         buckets(
             "How durations are spread",
             "Calls by duration. Two bands: two kinds of calls, or some wait. Choose one model above.",
-            total(increase(of(_DURATION, part="bucket"), "$__rate_interval"), "le"),
+            total(increase(of(_DURATION, part="bucket"), WINDOW), "le"),
             "s",
             empty=_NO_CALLS,
         ),
@@ -145,7 +143,7 @@ def _predictions() -> list[Panel]:
         buckets(
             "How scores are spread",
             "Predictions by score. Mass that moves down from the top: the model becomes unsure.",
-            total(increase(of(scores, part="bucket"), "$__rate_interval"), "le"),
+            total(increase(of(scores, part="bucket"), WINDOW), "le"),
             "percentunit",
             w=8,
             empty="no scores",
@@ -153,7 +151,7 @@ def _predictions() -> list[Panel]:
         buckets(
             "How predicted values are spread",
             "Predicted values by quantiles of the reference. Choose one model: each has its own edges.",
-            total(increase(of(values, part="bucket"), "$__rate_interval"), "le"),
+            total(increase(of(values, part="bucket"), WINDOW), "le"),
             "short",
             w=8,
             empty="no values",
@@ -162,7 +160,7 @@ def _predictions() -> list[Panel]:
             "Predicted values",
             "Quantiles of the predicted values. They move and the inputs do not: the model was "
             "changed; both move: look upstream.",
-            *_three(values),
+            *_three(values, 0.1, 0.5, 0.9),
             w=8,
             low=None,
             empty="no values",
@@ -173,7 +171,7 @@ def _predictions() -> list[Panel]:
 def _versions() -> list[Panel]:
     whole = total(rate(_COUNT, RANGE), *_MODEL)
     failed = share(total(rate(_of_outcome("server_error"), RANGE), *_MODEL), whole)
-    calls = total(increase(_COUNT), *_MODEL)
+    calls = events(_COUNT, *_MODEL)
     return [
         sheet(
             "Versions",
@@ -283,7 +281,7 @@ def _language() -> list[Panel]:
         buckets(
             "How times to the first token are spread",
             "Two bands: some prompts are found in the cache, or wait.",
-            total(increase(of("time_to_first_token_seconds", part="bucket"), "$__rate_interval"), "le"),
+            total(increase(of("time_to_first_token_seconds", part="bucket"), WINDOW), "le"),
             "s",
             w=12,
             empty=_NO_TOKENS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana.boards.board import Board
 from grafana.boards.panels import ANY_IS_BAD, PLAIN, Panel, ask, bars, course, now, number, rows, sheet
-from grafana.boards.promql import alerts, increase, most, of, quantile, rate, share, total, up
+from grafana.boards.promql import alerts, events, increase, most, of, quantile, rate, share, total, up
 
 _MODEL = ("model", "model_version")
 _ONE = ("instance", *_MODEL)
@@ -159,7 +159,7 @@ def _drift() -> list[Panel]:
             "Drift alarms in the shown time",
             "Lines crossed, by severity: info is the earlier notice line. Alarms "
             "that come and go mean a shift near the smallest one that is looked for.",
-            now(total(increase(of("drift_alarms_total")), "severity"), "{{severity}}"),
+            now(events(of("drift_alarms_total"), "severity"), "{{severity}}"),
             w=6,
             steps=PLAIN,
             empty="no model with a reference",

@@ -62,6 +62,11 @@ def increase(series: str, window: str = RANGE) -> str:
     return f"increase({series}[{window}])"
 
 
+def events(series: str, *by: str, window: str = RANGE) -> str:
+    """How often something happened, as a whole number: `increase` extrapolates."""
+    return f"round({total(increase(series, window), *by)})"
+
+
 def total(expr: str, *by: str) -> str:
     """Sum."""
     return f"{_over('sum', by)} ({expr})"
@@ -70,6 +75,11 @@ def total(expr: str, *by: str) -> str:
 def most(expr: str, *by: str) -> str:
     """Maximum: of replicas, the worst."""
     return f"{_over('max', by)} ({expr})"
+
+
+def least(expr: str, *by: str) -> str:
+    """Minimum."""
+    return f"{_over('min', by)} ({expr})"
 
 
 def share(part: str, whole: str) -> str:
