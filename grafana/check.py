@@ -98,6 +98,18 @@ def _exported(metrics: tuple[Metric, ...]) -> dict[str, frozenset[str]]:
     return found
 
 
+def drawn(boards: Mapping[str, Mapping[str, Any]]) -> list[Metric]:
+    """The metrics of the catalogue that any of the dashboards asks for."""
+    asked = {
+        name
+        for board in boards.values()
+        for _, expr in lint.expressions(board)
+        for selector in parse(expr).selectors
+        for name in selector.metrics()
+    }
+    return [m for m in catalogue.metrics() if any(m.name + part in asked for part in _PARTS.get(m.kind, ("",)))]
+
+
 def promql_errors(boards: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What promtool says of the expressions of all dashboards, asked once."""
     rules: list[dict[str, Any]] = []

@@ -15,7 +15,6 @@ from grafana import check, lint
 from grafana.boards import __main__ as boards
 from grafana.boards import promql
 from pilotfish_agent import catalogue
-from pilotfish_core.metrics import Metric
 from tests.system import needs
 
 COMMITTED = check.read()
@@ -108,18 +107,10 @@ def test_every_metric_and_label_is_exported(name: str) -> None:
     assert check.unknown(COMMITTED[name]) == []
 
 
-def drawn() -> list[Metric]:
-    """The metrics that any dashboard needs."""
-    parts = check._exported(catalogue.metrics())
-    text = "\n".join(expr for board in COMMITTED.values() for _, expr in lint.expressions(board))
-    names = {s for s in parts if f"{s}{{" in text}
-    return [m for m in catalogue.metrics() if any(n == m.name or n.startswith(f"{m.name}_") for n in names)]
-
-
 def test_renaming_any_drawn_metric_makes_the_check_fail() -> None:
     """Each in turn, by name; so does a label that is taken away."""
     everything = catalogue.metrics()
-    used = drawn()
+    used = check.drawn(COMMITTED)
     assert len(used) > 60
     for metric in used:
         name = metric.name.removesuffix("_total") + "_renamed" + ("_total" if metric.kind == "counter" else "")
@@ -132,7 +123,7 @@ def test_renaming_any_drawn_metric_makes_the_check_fail() -> None:
 
 def test_hardly_anything_that_is_exported_is_left_out() -> None:
     """A metric that no dashboard shows is one that nobody sees; a new one need not be drawn at once."""
-    assert len(drawn()) >= 0.9 * len(catalogue.metrics())
+    assert len(check.drawn(COMMITTED)) >= 0.9 * len(catalogue.metrics())
 
 
 @needs("promtool", package="prometheus")
