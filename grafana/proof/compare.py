@@ -15,6 +15,7 @@ from grafana.proof.settings import Settings, settings
 
 LAST: Final = "Last *"
 """How Grafana heads the column of the calculation lastNotNull."""
+RANKED: Final = re.compile(r"\b(top|bottom)k\b")
 LABEL: Final = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
@@ -25,12 +26,14 @@ class Expected:
     Attributes:
         name: its series' name, by the target's legend; ref: the target.
         labels: of the series; value: of the last point that is a number.
+        ranked: the query takes the largest or smallest, so that another series of the same value may stand for it.
     """
 
     name: str
     ref: str
     labels: Mapping[str, str]
     value: float
+    ranked: bool = False
 
 
 @dataclass(slots=True)
@@ -94,14 +97,18 @@ def asked(target: Mapping[str, Any], prometheus: Prometheus) -> tuple[list[Serie
             key = tuple(sorted(one.labels.items()))
             if math.isnan(latest.get(key, math.nan)):
                 latest[key] = next((v for _, v in reversed(one.points) if not math.isnan(v)), math.nan)
-    found = [Expected(legend(target["legendFormat"], dict(k)), target["refId"], dict(k), v) for k, v in latest.items()]
+    ranked = RANKED.search(target["expr"]) is not None
+    found = [
+        Expected(legend(target["legendFormat"], dict(k)), target["refId"], dict(k), v, ranked)
+        for k, v in latest.items()
+    ]
     return series, [e for e in found if not math.isnan(e.value)]
 
 
 def legend(form: str, labels: Mapping[str, str]) -> str:
     """The name that Grafana gives a series."""
     if form and form != "__auto":
-        return LABEL.sub(lambda m: labels.get(m[1], ""), form)
+        return " ".join(LABEL.sub(lambda m: labels.get(m[1], ""), form).split())  # as a browser shows spaces
     inside = ", ".join(f'{k}="{v}"' for k, v in labels.items() if k != "__name__")
     return f"{labels.get('__name__', '')}{{{inside}}}"
 
@@ -153,17 +160,25 @@ def _paired(panel: Mapping[str, Any], rows: Sequence[tuple[str, str]], expected:
     texts: dict[str, list[str]] = defaultdict(list)
     for name, text in rows:
         texts[name].append(text)
+    missing = []
     for one in expected:
         look = settings(panel, one.name, one.ref)
         mine = texts.get(look.name or one.name, [])
         wrong = [says(text, one.value, look) for text in mine]
         if None in wrong:
             mine.pop(wrong.index(None))
-        else:
+        elif wrong or not one.ranked:
             yield f"{one.name}: {wrong[0] if wrong else f'is not shown, Prometheus says {one.value!r}'}"
+        else:
+            missing.append(one)
     for name, left in texts.items():
         for text in left:
-            yield f"{name}: shows {text!r}, for which Prometheus has no series"
+            tied = next((o for o in missing if says(text, o.value, settings(panel, name, o.ref)) is None), None)
+            if tied is None:
+                yield f"{name}: shows {text!r}, for which Prometheus has no series"
+            else:
+                missing.remove(tied)
+    yield from (f"{one.name}: is not shown, Prometheus says {one.value!r}" for one in missing)
 
 
 def _table(panel: Mapping[str, Any], drawn: Mapping[str, Any], expected: Sequence[Expected]) -> Iterator[str]:

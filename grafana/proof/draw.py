@@ -86,7 +86,8 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/favicon.ico":
             self._answer(b"", "image/x-icon")  # a missing one is an error on the console
         else:
-            file = (self.dist / path.removeprefix("/").replace("public/build/", "public/")).absolute()
+            path = path.replace("/public/build/", "/public/").replace("/public/fonts/inter/", "/fonts/")
+            file = (self.dist / path.removeprefix("/")).absolute()
             inside = file.is_relative_to(self.dist) and ".." not in path and file.is_file()
             self._answer(file.read_bytes() if inside else None, mimetypes.guess_type(path)[0] or "text/plain")
 
@@ -129,7 +130,7 @@ class Studio:
 
         def heard(message: ConsoleMessage) -> None:
             if message.type == "error":
-                errors.append(f"console: {message.text[:400]}")
+                errors.append(f"console: {message.text[:400]} {message.location.get('url', '')}".rstrip())
 
         page.on("console", heard)
         page.on("pageerror", lambda error: errors.append(f"page: {str(error)[:400]}"))

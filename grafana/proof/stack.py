@@ -2,8 +2,8 @@
 
 | model | how it is watched | what it fills |
 | --- | --- | --- |
-| digits | `run`, SDK, relay, probe with canary | features, classes, scores, drift (noise on the images) |
-| ages | `attach --port`, relay | a worker that is killed, a restart with a new version, errors of client and server |
+| digits | `run`, SDK, relay, probe | features, classes, scores, drift (noise on the images) |
+| ages | `attach --port`, relay, canary | a worker that is killed, a restart with a new version, errors of client and server |
 | tiny | `attach --pid`, relay, scrape of llama.cpp | tokens, streamed answers, the server's own metrics |
 | diabetes | `run`, SDK | predictions that are numbers |
 
@@ -146,9 +146,7 @@ def digits(stack: contextlib.ExitStack, mine: Agent) -> Digits:
     artifact, reference = demo.prepare(mine.place, 5)
     port = free_port()
     base = f"http://127.0.0.1:{port}/v1/models/digits"
-    request = f"POST /v1/models/digits:predict {json.dumps({'instances': [[0] * 64]})}"
-    probe = {"url": base, "interval": "2s", "request": request, "expect": "predictions"}
-    config = {"model": {"name": "digits", "version": "1"}, "probe": probe}
+    config = {"model": {"name": "digits", "version": "1"}, "probe": {"url": base, "interval": "2s"}}
     server = ("--", sys.executable, "-m", "examples.digits.server", artifact, "--port", str(port))
     command = mine.command("run", "--reference", reference, *mine.relayed, *server, config=config)
     stack.enter_context(running(command, mine.place, mine.place.folder / "log"))
@@ -203,16 +201,12 @@ def ages(stack: contextlib.ExitStack, mine: Agent) -> Application:
     rows = mine.place.folder / "rows.jsonl"
     pairs = ({"features": {"age": a / 10}, "prediction": classify({"age": a / 10})} for a in range(900))
     rows.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="ascii")
-    options: tuple[str | Path, ...] = (
-        "--port",
-        str(application.port),
-        "--reference",
-        rows,
-        "--model",
-        "ages",
-        *mine.relayed,
-    )
-    stack.enter_context(running(mine.command("attach", *options, config={}), mine.place, mine.place.folder / "log"))
+    base = f"http://127.0.0.1:{application.port}/"
+    request = 'POST /v1/models/ages/versions/3:predict {"instances": [{"age": 41}]}'
+    probe = {"url": base, "interval": "2s", "request": request, "expect": '{"predictions": ["middle"]}'}
+    options: tuple[str | Path, ...] = ("--port", str(application.port), "--reference", rows, "--model", "ages")
+    command = mine.command("attach", *options, *mine.relayed, config={"probe": probe})
+    stack.enter_context(running(command, mine.place, mine.place.folder / "log"))
     loads(stack, [Load(mine.relay, 10, call, seed) for seed in (3, 4)])
     return application
 

@@ -29,8 +29,10 @@ export function configured(panel) {
   return { defaults: { ...defaults, color, custom, thresholds: { ...thresholds, steps } }, overrides };
 }
 
-standardTransformersRegistry.setInit(() => Object.values(standardTransformers).map((transformation) => ({
-  id: transformation.id, name: transformation.name, aliasIds: transformation.aliasIds, transformation: () => Promise.resolve(transformation), editor: null,
+// Some stand there twice, under an old name too.
+const known = [...new Map(Object.values(standardTransformers).map((transformation) => [transformation.id, transformation])).values()];
+standardTransformersRegistry.setInit(() => known.map((transformation) => ({
+  id: transformation.id, name: transformation.name, transformation: () => Promise.resolve(transformation), editor: null,
 })));
 
 export async function transformed(panel, frames, replaceVariables) {
