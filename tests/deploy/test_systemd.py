@@ -129,12 +129,15 @@ def test_the_unit_notifies_and_feeds_the_watchdog(unit: Unit) -> None:
 
 
 def test_the_template_watches_the_unit_of_its_name(unit: Unit) -> None:
-    """`pilotfish@toy` looks for toy.service, and waits for it."""
+    """`pilotfish@toy` looks for toy.service, and waits for it; its log goes where its variables say."""
     with listening(f"{unit.root}/notify") as heard:
-        unit.start_unit("pilotfish@.service", heard)
+        unit.start_unit("pilotfish@.service", heard, PILOTFISH_LOG_FILE="-")
         try:
             until(heard.hear, "a first message")
             assert heard.hear()[0]["STATUS"].startswith("waiting for toy, metrics on http://127.0.0.1:")
+            until(lambda: "level=info" in unit.err, "the log on stderr")
+            assert ", log stderr\n" in unit.err
+            assert unit.log == ""
         finally:
             unit.stop()
 

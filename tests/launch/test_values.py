@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from pilotfish_agent.launch.values import group_id, listen_address, problems
+from pilotfish_agent.launch.values import group_id, listen_address, problems, with_variables
 from pilotfish_core.errors import UsageError
 
 
@@ -42,3 +42,11 @@ def test_a_group_is_a_name_or_a_number() -> None:
     """As chown takes it."""
     own = grp.getgrgid(os.getgid())
     assert group_id(own.gr_name) == group_id(str(own.gr_gid)) == own.gr_gid
+
+
+def test_a_variable_stands_below_the_option() -> None:
+    """An image says where it listens; who says it on the command line is heard."""
+    environ = {"PILOTFISH_LISTEN": "0.0.0.0:7374"}
+    assert with_variables({"model": "m"}, environ) == {"model": "m", "listen": "0.0.0.0:7374"}
+    assert with_variables({"listen": ":0"}, environ) == {"listen": ":0"}
+    assert with_variables({}, {"PILOTFISH_LISTEN": ""}) == {}
