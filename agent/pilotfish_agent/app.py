@@ -234,7 +234,7 @@ class Agent:
             targets=targets,
             components=self._components,
             capture=self._capture,
-            outside=(self._scraper.readings, self._prober.readings),
+            outside=(self._scraper.readings, self._prober.readings, lambda: server.samples(self._app)),
             store=self._store,
             listen=lambda: self._address,
             clock=around.clock,

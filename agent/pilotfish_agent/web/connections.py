@@ -1,12 +1,14 @@
 """Bounds on what a client may hold: aiohttp itself waits for a request head for an hour.
 
 A connection wraps aiohttp's protocol and gives each phase its own deadline; when all places are taken, the one that
-has waited longest without a request in work makes room, so half-open connections cannot shut out a scraper.
+has waited longest without a request in work makes room, so half-open connections cannot shut out a scraper. Viewers of
+`/api/v1/live` have places of their own: they stay for hours, and are written to without being asked.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,12 +24,18 @@ class Limits:
         head_seconds: from the first byte of a request (or the connection) to the end of its head.
         answer_seconds: to make an answer, and again for a client to read one that is being held back.
         idle_seconds: between requests; above the usual scrape interval of 60 s, so that connections are kept.
+        viewers: of `/api/v1/live` at once, beside the other connections.
+        stall_seconds: that a viewer may leave what it is sent unread.
+        viewer_bytes: `SO_SNDBUF` of a viewer; Linux doubles it, and what does not fit there is at most one view.
     """
 
     connections: int = 64
     head_seconds: float = 5.0
     answer_seconds: float = 10.0
     idle_seconds: float = 90.0
+    viewers: int = 100
+    stall_seconds: float = 5.0
+    viewer_bytes: int = 1 << 16
 
 
 class Connections:
@@ -40,11 +48,12 @@ class Connections:
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self._open: dict[object, Connection] = {}  # in order of last use
+        self.viewers: set[Connection] = set()
         self.evicted = 0
         """How many had to make room."""
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._open) + len(self.viewers)
 
     def factory(self, handlers: Callable[[], RequestHandler]) -> Callable[[], Connection]:
         """A protocol factory around aiohttp's own (`AppRunner.server`)."""
@@ -73,12 +82,28 @@ class Connections:
     def forget(self, connection: Connection) -> None:
         """Takes a closed connection out."""
         self._open.pop(connection.handler, None)
+        self.viewers.discard(connection)
+
+    def take_viewer(self, connection: Connection) -> bool:
+        """Gives a connection a viewer's place instead of its own; False when there is none left."""
+        if len(self.viewers) >= self.limits.viewers:
+            return False
+        self._open.pop(connection.handler, None)
+        self.viewers.add(connection)
+        return True
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection: aiohttp's protocol with deadlines."""
+    """One client's connection: aiohttp's protocol with deadlines.
 
-    __slots__ = ("_all", "_ended", "_pending", "_timer", "_transport", "busy", "handler")
+    Attributes:
+        busy: a request is in work.
+        handler: aiohttp's protocol.
+        stalled: a viewer that was dropped because it did not read.
+        gone: of a viewer: done when the connection ends, by whoever.
+    """
+
+    __slots__ = ("_all", "_ended", "_full", "_pending", "_timer", "_transport", "busy", "gone", "handler", "stalled")
 
     def __init__(self, connections: Connections, handler: RequestHandler) -> None:
         self._all = connections
@@ -86,13 +111,24 @@ class Connection(asyncio.Protocol):
         self.busy = False
         self._pending = True  # bytes of a request head are awaited
         self._ended = False  # the client will send no more
+        self._full = False  # the kernel takes no more for now
+        self.stalled = False
+        self.gone: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.abort)
+            self._timer = None
+
+    def _expire(self) -> None:
+        self.stalled = self.gone is not None
+        self.abort()
 
     def abort(self) -> None:
         """Closes at once, whatever is buffered."""
@@ -108,9 +144,28 @@ class Connection(asyncio.Protocol):
     def finished(self) -> None:
         """The answer is made; the client may read it, and ask again."""
         self.busy = False
+        if self.gone is not None:
+            self.abort()  # a stream has no end that a client could tell
+            return
         self._all.used(self)
         soon = self._pending or self._ended
         self._arm(self._all.limits.head_seconds if soon else self._all.limits.idle_seconds)
+
+    def watch(self) -> bool:
+        """The client becomes a viewer: no deadline but for what it leaves unread; False when there is no place."""
+        if self._transport is None or self._transport.is_closing() or not self._all.take_viewer(self):
+            return False
+        self._disarm()
+        self.gone = asyncio.get_running_loop().create_future()
+        limits = self._all.limits
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.viewer_bytes)
+        self._transport.set_write_buffer_limits(high=0)  # whatever the kernel does not take starts the deadline
+        return True
+
+    def send(self, content: bytes) -> None:
+        """To a viewer, if it has taken what came before."""
+        if self._transport is not None and not self._full:
+            self._transport.write(content)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
@@ -123,6 +178,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request. The first ones of a head start its deadline; later ones do not move it."""
+        if self.gone is not None:  # a viewer has nothing to say, and nobody would take it in
+            self.abort()
+            return
         if not self._pending:
             self._pending = True
             if not self.busy:
@@ -137,17 +195,23 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client reads slower than we write: it has one more deadline to do so."""
-        self._arm(self._all.limits.answer_seconds)
+        self._full = True
+        self._arm(self._all.limits.answer_seconds if self.gone is None else self._all.limits.stall_seconds)
         self.handler.pause_writing()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        self._arm(self._all.limits.answer_seconds if self.busy else self._all.limits.idle_seconds)
+        self._full = False
+        if self.gone is not None:
+            self._disarm()
+        else:
+            self._arm(self._all.limits.answer_seconds if self.busy else self._all.limits.idle_seconds)
         self.handler.resume_writing()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The end, by whoever."""
         self._all.forget(self)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._disarm()
+        if self.gone is not None and not self.gone.done():
+            self.gone.set_result(None)
         self.handler.connection_lost(exc)

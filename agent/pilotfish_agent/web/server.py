@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -12,10 +12,11 @@ from functools import partial
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from pilotfish_agent.web import documents, page, view
+from pilotfish_agent.web import documents, live, page, view
 from pilotfish_agent.web.assets import ICON, assets
 from pilotfish_agent.web.connections import Connections, Limits
 from pilotfish_core.events import Event, Events
+from pilotfish_core.metrics import Sample
 from pilotfish_core.nouns import Snapshot
 from pilotfish_exporters.prometheus import Exporter
 
@@ -25,7 +26,7 @@ EVENTS = (HTTP_FAILED,)
 _TEXT = "text/plain; charset=utf-8"
 _JSON = "application/json"
 _HTML = "text/html; charset=utf-8"
-_PATHS = "/ /metrics /-/healthy /-/ready /api/v1/status /api/v1/drift /api/v1/distributions /api/v1/view"
+_PATHS = "/ /metrics /-/healthy /-/ready /api/v1/status /api/v1/drift /api/v1/distributions /api/v1/view /api/v1/live"
 _CONNECTIONS = web.AppKey("connections", Connections)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -50,7 +51,9 @@ def build_app(
     app = web.Application(middlewares=[_guard(events)], client_max_size=1024)
     app[_CONNECTIONS] = Connections(limits)
     site = _Site(snapshots, exporter, not_ready)
+    viewers = live.Live(app[_CONNECTIONS], snapshots, site.event, events)
     app.cleanup_ctx.append(site.lifetime)
+    app.on_shutdown.append(viewers.close)
     app.on_response_prepare.append(_safe_headers)
     app.router.add_get("/", site.front)
     app.router.add_get("/favicon.ico", site.icon)
@@ -63,7 +66,13 @@ def build_app(
     app.router.add_get("/api/v1/drift", site.drift)
     app.router.add_get("/api/v1/distributions", site.distributions)
     app.router.add_get("/api/v1/view", site.view)
+    app.router.add_get("/api/v1/live", viewers.answer, allow_head=False)
     return app
+
+
+def samples(app: web.Application) -> Iterator[Sample]:
+    """What the server says of itself."""
+    return live.samples(app[_CONNECTIONS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +225,11 @@ class _Site:
         snapshot, waiting = self._snapshots(), tuple(self._not_ready())
         body = await self._made("view", snapshot, lambda: documents.encode(view.view(snapshot, waiting)))
         return web.Response(body=body, headers={"Content-Type": _JSON})
+
+    async def event(self, snapshot: Snapshot | None) -> bytes:
+        """The same as an event of `/api/v1/live`."""
+        waiting = tuple(self._not_ready())
+        return await self._made("event", snapshot, lambda: live.event(view.view(snapshot, waiting)))
 
     async def distributions(self, request: web.Request) -> web.Response:
         """GET /api/v1/distributions: which streams there are; with ``?model=&feature=``, one of them bin by bin."""
