@@ -101,14 +101,14 @@ def in_the_units_sandbox() -> Result:
         with bundle.container(folder, spec) as it:
             until(lambda: "watching PID" in it.err or it.process.poll() is not None, "the start line")
             it.execute(["python", "-c", SENDS])
-            until(lambda: _worker(it.get("/metrics")) > 0 or it.process.poll() is not None, "pf-worker's tables")
+            until(lambda: _worker(it.get("/metrics")) > 0 or it.process.poll() is not None, "pf-worker")
             status: dict[str, Any] = json.loads(it.get("/api/v1/status") or "{}")
             learnt = [f"{m['state']} of {m['reference_rows']} rows" for m in status.get("models", [])]
             worker = _worker(it.get("/metrics"))
             wrong = [line for line in it.err.splitlines() if "level=error" in line]
             code = it.stop()
     errors = f"{len(wrong)} errors{': ' + wrong[0][:200] if wrong else ''}"
-    measured = f"{', '.join(learnt) or 'nothing learnt'}, tables built in {worker:.1f} s of CPU, {errors}, exit {code}"
+    measured = f"{', '.join(learnt) or 'nothing learnt'}, pf-worker ran ({worker:.1f} s of CPU), {errors}, exit {code}"
     return Result(measured, bool(learnt) and not wrong and code == 0, version())
 
 
