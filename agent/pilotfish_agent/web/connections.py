@@ -188,10 +188,10 @@ class Connection(asyncio.Protocol):
         self.handler.data_received(data)
 
     def eof_received(self) -> bool:
-        """The client sends no more; True keeps the connection for the answer to what it has sent."""
+        """The client sends no more; True keeps the connection for the answer to what it has sent; a viewer has left."""
         self.handler.eof_received()
         self._ended = True
-        return self.busy or self._pending
+        return self.gone is None and (self.busy or self._pending)
 
     def pause_writing(self) -> None:
         """The client reads slower than we write: it has one more deadline to do so."""
