@@ -15,6 +15,8 @@ from pilotfish_core import registry
 from pilotfish_core.errors import UsageError
 
 PACKAGE = "pilotfish_alerts.rules"
+RUNBOOKS = "https://pilotfish.readthedocs.io/en/stable/alerts/"
+"""docs/alerts.md as the project's site has it (`site_url` of mkdocs.yml); `--runbooks` names a copy of one's own."""
 _GROUP = "pilotfish"
 _LABEL = re.compile(r"\{\{ \$labels\.(\w+) \}\}")
 _VALUE = re.compile(r"\{\{ \$value[^}]*\}\}")
@@ -50,7 +52,7 @@ def settings(all_rules: Iterable[Rule], changed: Mapping[str, str]) -> dict[str,
     return values
 
 
-def prometheus(changed: Mapping[str, str] | None = None, runbooks: str = "") -> str:
+def prometheus(changed: Mapping[str, str] | None = None, runbooks: str = RUNBOOKS) -> str:
     """The rule file.
 
     Args:
@@ -60,7 +62,7 @@ def prometheus(changed: Mapping[str, str] | None = None, runbooks: str = "") -> 
     return _dump(_groups(changed or {}, runbooks))
 
 
-def kubernetes(changed: Mapping[str, str] | None = None, runbooks: str = "") -> str:
+def kubernetes(changed: Mapping[str, str] | None = None, runbooks: str = RUNBOOKS) -> str:
     """The same as a PrometheusRule of the Prometheus operator; its ``spec`` is the rule file."""
     metadata = {"name": "pilotfish", "labels": {"app.kubernetes.io/name": "pilotfish", "role": "alert-rules"}}
     return _dump(
@@ -73,7 +75,7 @@ def kubernetes(changed: Mapping[str, str] | None = None, runbooks: str = "") -> 
     )
 
 
-def promtool_tests(rule_file: str, runbooks: str = "") -> dict[str, str]:
+def promtool_tests(rule_file: str, runbooks: str = RUNBOOKS) -> dict[str, str]:
     """Files for `promtool test rules`, by name: the scenarios of every rule, with the default settings.
 
     Args:

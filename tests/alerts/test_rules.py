@@ -165,8 +165,12 @@ def test_a_drift_alert_stays_as_long_as_it_is_told() -> None:
 
 
 def test_the_runbook_address_can_be_the_operators_own() -> None:
-    """An air-gapped site has its own copy of the docs; without one there is no link, rather than a dead one."""
-    assert not any("runbook_url" in rule["annotations"] for rule in entries(generate.prometheus()).values())
+    """An air-gapped site has its own copy of the docs; else it is the project's site; without any there is no link."""
+    assert all(
+        rule["annotations"]["runbook_url"] == f"{generate.RUNBOOKS}#{name.lower()}"
+        for name, rule in entries(generate.prometheus()).items()
+    )
+    assert not any("runbook_url" in r["annotations"] for r in entries(generate.prometheus(runbooks="")).values())
     changed = entries(generate.prometheus(runbooks="http://wiki/alerts"))
     assert changed["PilotfishDown"]["annotations"]["runbook_url"] == "http://wiki/alerts#pilotfishdown"
 

@@ -31,7 +31,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", action="store_true", help="list what --set takes, its default and its reason")
     parser.add_argument("--json", action="store_true", help="with --settings: as JSON")
     parser.add_argument(
-        "--runbooks", default="", metavar="URL", help="where your docs/alerts.md can be read: adds runbook_url"
+        "--runbooks",
+        default=generate.RUNBOOKS,
+        metavar="URL",
+        help="where docs/alerts.md can be read, for runbook_url (default: the project's site; empty: no runbook_url)",
     )
 
 
