@@ -72,7 +72,7 @@ def parse(expr: str) -> Parsed:
             end = _closing(tokens, i + 1, ")")
             found.grouped |= {t for k, t in tokens[i + 2 : end] if k == "name"}
             i = end
-        elif kind == "name" and text not in _WORDS and following != "(" and not _aggregates(tokens, i):
+        elif kind == "name" and text.lower() not in _WORDS and following != "(" and not _aggregates(tokens, i):
             i = _selector(tokens, i, text, tuple(reversed([a for a in around if a])), found)
             continue
         elif text == "{":

@@ -30,6 +30,7 @@ CALM: Steps = ((None, "green"),)
 PLAIN: Steps = ((None, "text"),)
 ANY_IS_BAD: Steps = ((None, "green"), (1, "red"))
 LAST = ["lastNotNull"]
+_GAP = "-"  # in a cell; a panel's own word is for a table without rows
 
 
 class Panel(Protocol):
@@ -185,13 +186,14 @@ def sheet(
     panel = table.Panel().show_header(True).cell_height(kinds.TableCellHeight.SM)
     several = len(columns) > 1
     names = [f"Value #{_letter(i)}" if several else "Value" for i in range(len(columns))]
+    panel = panel.override_by_field_type("string", [nouns.DynamicConfigValue("noValue", _GAP)])
     excluded = dict.fromkeys(("Time", *hidden), True)
     for name, (heading, its_unit, _) in zip(names, columns, strict=True):
         if not heading:
             excluded[name] = True
             continue
-        words = [nouns.DynamicConfigValue("displayName", heading), nouns.DynamicConfigValue("unit", its_unit)]
-        panel = panel.override_by_name(name, words)
+        words = {"displayName": heading, "unit": its_unit, "noValue": _GAP}
+        panel = panel.override_by_name(name, [nouns.DynamicConfigValue(k, v) for k, v in words.items()])
     if several:
         panel = panel.with_transformation(nouns.DataTransformerConfig(id_val="merge", options={}))
     places = {name: i for i, name in enumerate((*order, *names))}

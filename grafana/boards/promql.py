@@ -88,15 +88,15 @@ def share(part: str, whole: str) -> str:
 
 
 def quantile(q: float, name: str, *by: str, window: str = WINDOW) -> str:
-    """Of a histogram."""
+    """Of a histogram; nothing, not NaN, where nothing was counted: no number is below -Inf, NaN is no number."""
     buckets = total(rate(of(name, part="bucket"), window), "le", *by)
-    return f"histogram_quantile({q:g}, {buckets})"
+    return f"histogram_quantile({q:g}, {buckets}) > -Inf"
 
 
 def mean(name: str, *by: str, window: str = WINDOW) -> str:
     """Of a histogram."""
     top, bottom = (total(rate(of(name, part=part), window), *by) for part in ("sum", "count"))
-    return f"{top} / {bottom}"
+    return f"{top} / ({bottom} > 0)"
 
 
 def top(count: int, expr: str) -> str:
