@@ -175,7 +175,7 @@ def _alerts() -> list[Panel]:
             "What to do stands under the alert's name in docs/alerts.md. Nothing is shown where "
             "Prometheus has not loaded `pilotfish rules`.",
             ("", "short", rows(found)),
-            w=12,
+            w=10,
             order=("alertname", "severity", "model", "model_version", "target", "instance"),
             empty="no alert fires",
         ),
@@ -188,12 +188,12 @@ def _agents() -> Panel:
         "Agents",
         "One row an agent. Settings taken 0: `pilotfish status` there names the faults. Different versions: "
         "an upgrade is under way or was forgotten.",
-        ("", "short", rows(most(of("build_info"), *one, "version", "python"))),
+        ("", "short", rows(most(of("build_info"), *one, "version"))),
         ("Answers", "short", rows(most(up(), *one))),
         ("Settings taken", "short", rows(most(of("config_last_reload_successful"), *one))),
         ("Memory", "bytes", rows(total(of("component_resident_memory_bytes"), *one))),
         ("CPU cores", "short", rows(total(rate(of("component_cpu_seconds_total")), *one))),
-        order=("instance", "version", "python"),
-        w=12,
+        order=("instance", "version"),
+        w=14,
         empty="no agent",
     )
