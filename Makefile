@@ -10,7 +10,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --no-input
 # What a target does stands behind its name: `make` alone prints that.
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-slow check wheel dev coverage bench bars bars-slow docs-reference system-deps lock lock-servers clean
+.PHONY: help demo test test-slow check wheel dev coverage bench bars bars-slow dashboards-check docs screenshots docs-reference system-deps lock lock-servers clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name words; do printf '%-16s%s\n' "$$name" "$$words"; done
@@ -61,8 +61,21 @@ bars: $(VENV)/.wheel ## every promise with a number, measured now (GROUP=walking
 bars-slow: $(VENV)/.wheel ## the rows of minutes
 	@$(PY) -m benchmarks.bars $(GROUP) --slow
 
-bench: $(VENV)/.wheel ## all groups of bars
-	@for group in $$(ls -d benchmarks/*/__init__.py | cut -d/ -f2 | grep -vx reference); do $(PY) -m benchmarks.bars $$group; done
+bench: $(VENV)/.wheel ## all groups of bars, and the table of docs/overhead.md
+	@set -o pipefail; measured=$$(mktemp -d); trap 'rm -rf "$$measured"' EXIT; \
+	for group in $$(ls -d benchmarks/*/__init__.py | cut -d/ -f2 | grep -vx -e reference -e servers); do \
+	  $(PY) -m benchmarks.bars $$group | tee "$$measured/$$group" || short=1; done; \
+	$(PY) -m benchmarks.overhead "$$measured"/* && [ -z "$$short" ]
+
+docs: $(VENV)/.wheel ## the site, into site/; a warning fails
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
+
+screenshots: $(VENV)/.wheel ## docs/pictures/ from the running demo (chromium)
+	$(PY) docs/screenshots.py
+
+dashboards-check: $(VENV)/.wheel ## every dashboard: schema, lint, and drawn on real data (node, chromium, prometheus)
+	$(PY) -m pytest -q tests/grafana
+	$(PY) -m grafana.proof
 
 docs-reference: $(VENV)/.wheel ## docs/reference/ from the declarations
 	$(PY) docs/generate.py

@@ -20,6 +20,8 @@ def classify(row: dict[str, float]) -> str:
 
 def answer(path: str, body: bytes) -> tuple[int, bytes]:
     """(status, body): predictions, or the error that TensorFlow Serving would give."""
+    if path == "/":
+        return 200, b"{}"
     if path.startswith("/v1/models/ages/"):
         try:
             return 200, json.dumps({"predictions": [classify(r) for r in json.loads(body)["instances"]]}).encode()

@@ -22,8 +22,8 @@ from typing import Any, Final
 
 from grafana.proof.bundle import CACHE, MissingError, built
 from grafana.proof.compare import judged
-from grafana.proof.constant import CONSTANT
 from grafana.proof.draw import Drawn, Studio, When, every_panel, studio
+from grafana.proof.exceptions import CONSTANT
 from grafana.proof.prometheus import Prometheus
 from grafana.proof.stack import Recorded, prometheus, recorded
 
@@ -116,7 +116,7 @@ def still(report: Report) -> list[str]:
     wrong = [f"{uid}: {title}: constant while traffic varies" for uid, title in sorted(report.constant - set(CONSTANT))]
     idle = sorted(set(CONSTANT) - report.constant)
     return wrong + [
-        f"{uid}: {title}: listed as constant (grafana/proof/constant.py), but it moves" for uid, title in idle
+        f"{uid}: {title}: listed as constant (grafana/proof/exceptions.py), but it moves" for uid, title in idle
     ]
 
 

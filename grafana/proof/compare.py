@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from grafana.proof.exceptions import NEVER_HERE
 from grafana.proof.prometheus import Prometheus, QueryError, Series
 from grafana.proof.reading import UnreadableError, read
 from grafana.proof.settings import Settings, settings
@@ -73,10 +74,10 @@ def judged(panel: Mapping[str, Any], drawn: Mapping[str, Any], prometheus: Prome
         except QueryError as error:
             verdict.problems.append(f"query {target['refId']}: {error}")
             continue
-        if not found:
+        if not found and not _needless(target["expr"]):
             verdict.problems.append(f"query {target['refId']}: no data: {target['expr']}")
         expected += found
-        moved = moved or any(moves(one) for one in series)
+        moved = moved or any(moves(one, target["start"], target["end"], target["step"]) for one in series)
     verdict.constant = not moved
     shown = drawn["shown"]
     if shown is None or shown["empty"]:
@@ -85,6 +86,10 @@ def judged(panel: Mapping[str, Any], drawn: Mapping[str, Any], prometheus: Prome
         verdict.compared = len(expected)
         verdict.problems += list(_KINDS[drawn["type"]](panel, drawn, expected))
     return verdict
+
+
+def _needless(expr: str) -> bool:
+    return any(metric in expr for metric in NEVER_HERE)
 
 
 def asked(target: Mapping[str, Any], prometheus: Prometheus) -> tuple[list[Series], list[Expected]]:
@@ -113,18 +118,19 @@ def legend(form: str, labels: Mapping[str, str]) -> str:
     return f"{labels.get('__name__', '')}{{{inside}}}"
 
 
-def moves(series: Series) -> bool:
-    """Whether a series has two values that differ."""
-    return len({v for _, v in series.points if not math.isnan(v)}) > 1
+def moves(series: Series, start: float, end: float, step: float) -> bool:
+    """Whether a series has two values that differ, or comes or goes within the range."""
+    whole = (end - start) // step + 1
+    return len({v for _, v in series.points if not math.isnan(v)}) > 1 or len(series.points) < whole
 
 
-def says(text: str, value: float, look: Settings) -> str | None:
+def says(text: str, value: float, look: Settings, now: float = math.nan) -> str | None:
     """None when the text says the value, else what is wrong."""
     words = look.text(value)
     if words is not None:
         return None if words == text.strip() else f"shows {text!r}, expected {words!r} for {value:g}"
     try:
-        return None if read(text, look.unit).is_(value) else f"shows {text!r}, Prometheus says {value!r}"
+        return None if read(text, look.unit, now).is_(value) else f"shows {text!r}, Prometheus says {value!r}"
     except UnreadableError as error:
         return f"shows {text!r} for {value!r}: {error}"
 
@@ -142,7 +148,7 @@ def _series(panel: Mapping[str, Any], drawn: Mapping[str, Any], expected: Sequen
         yield "nothing is drawn"
     column, name_column = table["head"].index(LAST), table["head"].index("Name")
     rows = [(cells[name_column], cells[column]) for cells in table["rows"]]
-    yield from _paired(panel, rows, [e for e in expected if not settings(panel, e.name, e.ref).hidden])
+    yield from _paired(panel, drawn, rows, [e for e in expected if not settings(panel, e.name, e.ref).hidden])
 
 
 def _items(panel: Mapping[str, Any], drawn: Mapping[str, Any], expected: Sequence[Expected]) -> Iterator[str]:
@@ -152,19 +158,22 @@ def _items(panel: Mapping[str, Any], drawn: Mapping[str, Any], expected: Sequenc
     for text in drawn["shown"]["items"]:
         name = next((n for n in names if text.startswith(n)), None) if len(expected) > 1 else None
         rows.append((name or names[0], text.removeprefix(name) if name is not None else text))
-    yield from _paired(panel, rows, expected)
+    yield from _paired(panel, drawn, rows, expected)
 
 
-def _paired(panel: Mapping[str, Any], rows: Sequence[tuple[str, str]], expected: Sequence[Expected]) -> Iterator[str]:
+def _paired(
+    panel: Mapping[str, Any], drawn: Mapping[str, Any], rows: Sequence[tuple[str, str]], expected: Sequence[Expected]
+) -> Iterator[str]:
     """Rows of (name, text) against what is expected, by name; of one name several may be, in any order."""
     texts: dict[str, list[str]] = defaultdict(list)
     for name, text in rows:
         texts[name].append(text)
+    now = drawn["targets"][0]["end"]
     missing = []
     for one in expected:
         look = settings(panel, one.name, one.ref)
         mine = texts.get(look.name or one.name, [])
-        wrong = [says(text, one.value, look) for text in mine]
+        wrong = [says(text, one.value, look, now) for text in mine]
         if None in wrong:
             mine.pop(wrong.index(None))
         elif wrong or not one.ranked:
@@ -173,7 +182,7 @@ def _paired(panel: Mapping[str, Any], rows: Sequence[tuple[str, str]], expected:
             missing.append(one)
     for name, left in texts.items():
         for text in left:
-            tied = next((o for o in missing if says(text, o.value, settings(panel, name, o.ref)) is None), None)
+            tied = next((o for o in missing if says(text, o.value, settings(panel, name, o.ref), now) is None), None)
             if tied is None:
                 yield f"{name}: shows {text!r}, for which Prometheus has no series"
             else:
@@ -188,15 +197,27 @@ def _table(panel: Mapping[str, Any], drawn: Mapping[str, Any], expected: Sequenc
         yield "the table has no row"
         return
     labels = {v for one in expected for v in one.labels.values()}
-    several = len({one.ref for one in expected}) > 1
+    several, now = len(drawn["targets"]) > 1, drawn["targets"][0]["end"]
     rows = [list(cells) for cells in grid["rows"]]
+    left_out = {
+        name
+        for change in panel.get("transformations") or ()
+        for name, is_out in change["options"].get("excludeByName", {}).items()
+        if is_out
+    }
     for one in expected:
-        look = settings(panel, f"Value #{one.ref}" if several else "Value", one.ref)
-        if look.hidden:
+        column = f"Value #{one.ref}" if several else "Value"
+        look = settings(panel, column, one.ref)
+        if look.hidden or column in left_out:  # the labels are the news
+            seen = [v for k, v in one.labels.items() if k not in left_out]
+            if not any(all(v in cells for v in seen) for cells in rows):
+                yield f"{dict(one.labels)}: no row has {seen}"
             continue
         ranked = sorted(rows, key=lambda cells: -sum(v in cells for v in one.labels.values()))
         best = ranked[0]
-        hits = [i for i, cell in enumerate(best) if cell and cell not in labels and says(cell, one.value, look) is None]
+        hits = [
+            i for i, cell in enumerate(best) if cell and cell not in labels and says(cell, one.value, look, now) is None
+        ]
         if not hits and (text := look.text(one.value)) in best:
             hits = [best.index(str(text))]
         if hits:

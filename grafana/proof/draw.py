@@ -143,6 +143,7 @@ class Studio:
             "width": WIDTH,
         }
         try:
+            page.clock.set_fixed_time(when.now)  # "2 minutes ago" is of the shown end
             page.goto(f"{self._address}/?{urllib.parse.urlencode(asked)}")
             page.wait_for_function("window.drawn === true", timeout=DRAWN_MS)
             report, shown = page.evaluate("window.proof"), page.evaluate(READ)

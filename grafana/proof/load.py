@@ -94,13 +94,27 @@ class Ages:
         self.version = "3"
 
     def __call__(self, connection: http.client.HTTPConnection, rng: random.Random) -> None:
-        """One request; one of fifty is wrong, and one of fifty is too much for the application."""
+        """One request; some are wrong, each in its way."""
         path, kind = f"/v1/models/ages/versions/{self.version}:predict", rng.random()
-        if kind < 0.04:
-            posted(connection, path, TOO_DEEP if kind < 0.02 else b'{"instances": ["x"]}')
+        if kind < 0.08:
+            self._wrong(connection, path, kind)
             return
         rows = [{"age": round(rng.uniform(0, 90), 1)} for _ in range(rng.randint(1, 3))]
         posted(connection, path, json.dumps({"instances": rows}))
+
+    def _wrong(self, connection: http.client.HTTPConnection, path: str, kind: float) -> None:
+        if kind < 0.04:
+            posted(connection, path, TOO_DEEP if kind < 0.02 else b'{"instances": ["x"]}')
+        elif kind < 0.06:  # compressed by what nobody knows
+            connection.request("POST", path, b'{"instances": []}', HEADERS | {"Content-Encoding": "rot13"})
+            connection.getresponse().read()
+        else:  # where it ends can be read in two ways
+            connection.putrequest("POST", path)
+            connection.putheader("Content-Length", "4")
+            connection.putheader("Transfer-Encoding", "chunked")
+            connection.endheaders(b"0\r\n\r\n")
+            connection.getresponse().read()
+            connection.close()
 
 
 def talk(connection: http.client.HTTPConnection, rng: random.Random) -> None:

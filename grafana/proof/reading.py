@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 NUMBER: Final = re.compile(r"([-\u2212]?)([\d,]*\.?\d+)(?:e([+-]?\d+))?")
+AGO: Final = re.compile(r"(a few|an?|\d+) (seconds|minutes?|hours?|days?) ago")
 TIMES: Final = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0} | {
     name + plural: seconds
     for name, seconds in {
@@ -46,12 +47,14 @@ class UnreadableError(Exception):
     """A text that is no number of this unit."""
 
 
-def read(text: str, unit: str) -> Read:
-    """The number that a text of Grafana shows.
+def read(text: str, unit: str, now: float = math.nan) -> Read:
+    """The number that a text of Grafana shows; of a time that is told as "3 minutes ago", with the end as ``now``.
 
     Raises:
         UnreadableError: the text is not a number followed by what this unit writes.
     """
+    if unit == "dateTimeFromNow":
+        return _ago(text.strip(), now)
     found = NUMBER.match(text.strip())
     if found is None:
         raise UnreadableError(f"{text!r} is no number")
@@ -61,6 +64,19 @@ def read(text: str, unit: str) -> Read:
     decimals = len(digits.partition(".")[2])
     sign = -1.0 if found[1] else 1.0
     return Read(sign * float(digits) * scale, 0.5 * 10.0**-decimals * abs(scale))
+
+
+def _ago(text: str, now: float) -> Read:
+    """Milliseconds of the epoch, by the library's own steps: up to 45 s, 90 s, then rounded minutes, hours, days."""
+    found = AGO.fullmatch(text)
+    if found is None:
+        raise UnreadableError(f"{text!r} is no time that has gone by")
+    if found[1] == "a few":
+        return Read((now - 22.5) * 1e3, 23e3)
+    step = {"minute": 60.0, "hour": 3600.0, "day": 86400.0}[found[2].removesuffix("s")]
+    if found[1] in {"a", "an"}:
+        return Read((now - 1.1 * step) * 1e3, 0.45 * step * 1e3)
+    return Read((now - float(found[1]) * step) * 1e3, 0.5 * step * 1e3)
 
 
 def _factor(rest: str, unit: str) -> float:

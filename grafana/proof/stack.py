@@ -3,9 +3,9 @@
 | model | how it is watched | what it fills |
 | --- | --- | --- |
 | digits | `run`, SDK, relay, probe | features, classes, scores, drift (noise on the images) |
-| ages | `attach --port`, relay, canary | a worker that is killed, a restart with a new version, errors of client and server |
-| tiny | `attach --pid`, relay, scrape of llama.cpp | tokens, streamed answers, the server's own metrics |
-| diabetes | `run`, SDK | predictions that are numbers |
+| ages | `attach --port`, relay, canary | a killed worker, a restart with a new version, errors of all kinds |
+| tiny | `attach --pid`, relay, scrape of llama.cpp, of vLLM's page | tokens, streams, the servers' own metrics |
+| diabetes | `run`, SDK, its agent killed once | predictions that are numbers |
 
 A relay needs no right that a test machine may not have. Models and agents end before anything is drawn: what is
 drawn is the past, so that it stands still and the browser has the CPU for itself.
@@ -33,6 +33,7 @@ from examples.digits import demo
 from grafana.proof.bundle import MissingError
 from grafana.proof.load import Ages, Digits, Load, talk
 from grafana.proof.prometheus import Prometheus
+from grafana.proof.vllm import replayed
 from pilotfish_alerts import generate
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -42,6 +43,10 @@ CLEAN_S: Final = 20.0
 """Seconds of judged, clean traffic before the shift: the left side of every drift panel."""
 AFTER_S: Final = 20.0
 """Seconds after the alarm: the right side."""
+RATE_S: Final = 5
+"""What a rate needs at the begin: the shown range begins when every panel can have data."""
+DOWN_S: Final = 4.0
+"""Between two versions: longer than from one probe to the next."""
 SETTLED_S: Final = 2
 """The shown range ends this long before the last scrape, where every target has been scraped."""
 
@@ -62,9 +67,8 @@ class Agent:
     def command(self, how: str, *options: str | Path, config: dict[str, Any]) -> list[str]:
         """``pilotfish run|attach`` with the options that all have."""
         file = self.place.folder / "pilotfish.yaml"
-        capture = {"bodies": "all", "budget": "64MiB"}
         drift = {"tick": TICK, "dependence": 1}
-        file.write_text(json.dumps({"capture": capture, "drift": drift, **config}), encoding="utf-8")
+        file.write_text(json.dumps({"drift": drift, **config}), encoding="utf-8")
         common = ("--config", file, "--listen", f"127.0.0.1:{self.port}", "--instance", self.name, "--quiet")
         return self.place.command(how, *common, *options)
 
@@ -147,6 +151,7 @@ def digits(stack: contextlib.ExitStack, mine: Agent) -> Digits:
     port = free_port()
     base = f"http://127.0.0.1:{port}/v1/models/digits"
     config = {"model": {"name": "digits", "version": "1"}, "probe": {"url": base, "interval": "2s"}}
+    config["capture"] = {"bodies": "none"}  # what is in them the SDK tells
     server = ("--", sys.executable, "-m", "examples.digits.server", artifact, "--port", str(port))
     command = mine.command("run", "--reference", reference, *mine.relayed, *server, config=config)
     stack.enter_context(running(command, mine.place, mine.place.folder / "log"))
@@ -185,6 +190,7 @@ class Application:
     def restart(self, version: str) -> None:
         """Another version in the same place."""
         self.close()
+        time.sleep(DOWN_S)
         self._call.version = version
         self._serve()
 
@@ -205,19 +211,27 @@ def ages(stack: contextlib.ExitStack, mine: Agent) -> Application:
     request = 'POST /v1/models/ages/versions/3:predict {"instances": [{"age": 41}]}'
     probe = {"url": base, "interval": "2s", "request": request, "expect": '{"predictions": ["middle"]}'}
     options: tuple[str | Path, ...] = ("--port", str(application.port), "--reference", rows, "--model", "ages")
-    command = mine.command("attach", *options, *mine.relayed, config={"probe": probe})
+    command = mine.command(
+        "attach", *options, *mine.relayed, config={"probe": probe, "capture": {"budget": "2KiB"}}
+    )  # some are dropped
     stack.enter_context(running(command, mine.place, mine.place.folder / "log"))
     loads(stack, [Load(mine.relay, 10, call, seed) for seed in (3, 4)])
     return application
 
 
 def language(stack: contextlib.ExitStack, mine: Agent) -> None:
-    """llama.cpp with random weights, its own metrics scraped."""
+    """llama.cpp with random weights, its own metrics scraped; vLLM's beside, and a page that is none."""
     served = stack.enter_context(llama())
-    page = {"url": f"http://127.0.0.1:{served.metrics}/metrics", "interval": "1s"}
+    other = free_port()
+    stack.enter_context(replayed(other))
+    pages = [
+        {"url": f"http://127.0.0.1:{served.metrics}/metrics", "interval": "1s"},
+        {"url": f"http://127.0.0.1:{other}/metrics", "interval": "1s"},
+        {"url": f"http://127.0.0.1:{served.port}/health", "server": "llamacpp", "name": "wrong-page", "interval": "1s"},
+    ]
     probe = {"url": f"http://127.0.0.1:{served.port}/health", "interval": "2s"}
     options = ("--pid", str(served.pid), "--model", "tiny", *mine.relayed)
-    command = mine.command("attach", *options, config={"scrape": [page], "probe": probe})
+    command = mine.command("attach", *options, config={"scrape": pages, "probe": probe})
     stack.enter_context(running(command, mine.place, mine.place.folder / "log"))
     loads(stack, [Load(mine.relay, 3, talk, seed) for seed in (7, 8, 9)])
 
@@ -237,6 +251,13 @@ def loads(stack: contextlib.ExitStack, all_loads: list[Load]) -> None:
         stack.callback(load.end)
 
 
+def kill_the_agent(mine: Agent) -> None:
+    """As above, to Pilotfish itself; its guard starts it again."""
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == "LISTEN" and connection.laddr and connection.laddr.port == mine.port:
+            psutil.Process(connection.pid).kill()
+
+
 # -- the story
 
 
@@ -251,17 +272,18 @@ class Recorded:
 def play(found: Prometheus, agents: dict[str, Agent], say: Callable[[str], None]) -> Recorded:
     """Runs all models through clean traffic, a killed worker, a restart, a shift and its alarm."""
     with contextlib.ExitStack() as stack:
-        began = int(time.time())
         application = ages(stack, agents["ages"])
         language(stack, agents["tiny"])
         diabetes(stack, agents["diabetes"])
         images = digits(stack, agents["digits"])
         log = agents["digits"].place.folder / "log"
         until(found.has(f"count(up == 1) == {len(agents)}"), "all agents to be scraped", log)
+        began = int(time.time()) + RATE_S  # from here on every rate can be
         until(found.has('max(pilotfish_drift_state{state="stable",model="digits"}) == 1'), "a judgement of digits", log)
         say(f"proof: {int(time.time()) - began} s: all models are judged")
         time.sleep(CLEAN_S / 2)
         application.kill_a_worker()
+        kill_the_agent(agents["diabetes"])
         time.sleep(CLEAN_S / 2)
         images.shifted.set()
         application.restart("4")

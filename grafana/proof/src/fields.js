@@ -1,5 +1,5 @@
 // Units, thresholds, mappings, overrides and transformations: all by @grafana/data, only wired up here.
-import { applyFieldOverrides, Registry, standardTransformers, standardTransformersRegistry, transformDataFrame } from '@grafana/data';
+import { applyFieldOverrides, cacheFieldDisplayNames, Registry, standardTransformers, standardTransformersRegistry, transformDataFrame } from '@grafana/data';
 import { lastValueFrom } from 'rxjs';
 
 // Each property is taken as it stands in the dashboard; Grafana's editors for them are not needed.
@@ -43,5 +43,8 @@ export async function transformed(panel, frames, replaceVariables) {
   return lastValueFrom(transformDataFrame(wanted, frames, { interpolate: replaceVariables }));
 }
 
-export const overridden = (panel, frames, theme, replaceVariables) =>
-  applyFieldOverrides({ data: frames, fieldConfig: configured(panel), fieldConfigRegistry: registry, replaceVariables, theme, timeZone: 'utc' });
+export function overridden(panel, frames, theme, replaceVariables) {
+  const data = applyFieldOverrides({ data: frames, fieldConfig: configured(panel), fieldConfigRegistry: registry, replaceVariables, theme, timeZone: 'utc' });
+  if (panel.type === 'table') cacheFieldDisplayNames(data); // a table's headings are taken from there
+  return data;
+}
