@@ -185,13 +185,16 @@ def _streams(snapshot: Snapshot) -> str:
 
 
 def _row(result: DriftResult, *, named: bool) -> str:
-    value = words.ratio(result)
+    value = shown = words.ratio(result)
     model = f"<td>{escape(result.model)}</td>" if named else ""
-    reason = f' <span class="soft">{escape(result.reason)}</span>' if result.verdict == "not_enough_data" else ""
+    reason = result.reason if result.verdict == "not_enough_data" else ""
+    if result.verdict == "stable" and value >= 1:  # `@model`: what alarms are its streams, and they are named
+        value, reason = 0.99, "by its streams"
+    reason = f' <span class="soft">{escape(reason)}</span>' if reason else ""
     verdict = f"{_tag(result.severity, result.verdict.replace('_', ' '))}{reason}"
     return (
         f'<tr><th scope="row">{_stream(result, "row")}</th>{model}<td>{verdict}</td>'
-        f'<td class="num">{value:.2f}</td><td class="roomy">{_meter(value, "evidence over the alarm line")}</td>'
+        f'<td class="num">{shown:.2f}</td><td class="roomy">{_meter(value, "evidence over the alarm line")}</td>'
         f'<td class="num">{_effect(result)}</td></tr>'
     )
 

@@ -233,7 +233,7 @@ async function load({anew = false} = {}) {
     asked = performance.now();
     series = (await ask("/api/v1/history?span=0s"))?.series ?? series;
   }
-  const drawn = CHARTS.flatMap(lines).concat(lines(evidenceOf())).flatMap(line => line.all.map(one => one.id));
+  const drawn = CHARTS.flatMap(lines).concat(lines(evidenceOf())).flatMap(line => line.all.map(one => one.id)).slice(0, 100);
   if (!drawn.length) return;
   const ids = drawn.map(encodeURIComponent).join(","), fresh = anew || ids !== wanted;
   wanted = ids;
