@@ -100,7 +100,10 @@ def _annotations() -> list[dashboard.AnnotationQuery]:
     labels = ("instance", "model", "model_version")
     shown = " or ".join(most(expr, *labels) for expr in (of("drift_state"), of("server_model_state")))
     before = " or ".join(most(f"{expr} offset 1m", *labels) for expr in (of("drift_state"), of("server_model_state")))
-    started = f"changes({of('process_start_time_seconds')}[{WINDOW}]) > 0"
+    # Two ways, because a process that is away for longer than the window has no start time to compare with, and under
+    # `run` the agent that counts restarts ends with its model.
+    started = f"increase({of('process_restarts_total')}[{WINDOW}]) > 0"
+    started += f" or changes({of('process_start_time_seconds')}[{WINDOW}]) > 0"
     alarms = increase(of("drift_alarms_total", 'severity!="info"'), WINDOW) + " > 0"
     return [
         _mark("Restarts", "orange", started, "{{target}} started anew", "on {{instance}}"),
