@@ -1,4 +1,4 @@
-"""mkdocs' hook: takes ``needs: ...`` off the fences (tests read it there), and links out of docs/ go to the repository."""
+"""mkdocs' hook: takes ``needs: ...`` off the fences (tests read it there); links out of docs/ become plain text."""
 
 from __future__ import annotations
 

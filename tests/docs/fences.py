@@ -86,7 +86,7 @@ def every() -> list[Block]:
 
 
 def _block(page: Path, line: int, info: str, text: str) -> Block:
-    language = info.split(" ")[0] if info else ""
+    language = info.partition(" ")[0]
     title, needs = _TITLE.search(info), _NEEDS.search(info)
     return Block(
         str(page.relative_to(ROOT)), line, language, title[1] if title else "", needs[1] if needs else "", text

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
@@ -107,11 +108,15 @@ def test_a_unit_is_of_sections_and_keys(block: Block) -> None:
 @of("yaml")
 @needs("promtool", package="prometheus")
 def test_yaml_is_what_its_reader_takes(block: Block, tmp_path: Path) -> None:
-    """Prometheus' files by promtool, Kubernetes' are documents with a kind, ours by `pilotfish config check`."""
+    """Prometheus' files by promtool, Compose's by its schema, Kubernetes' have a kind, ours by `config check`."""
     file = tmp_path / "file.yaml"
     file.write_text(block.text, encoding="utf-8")
     documents = list(yaml.safe_load_all(block.text))
     if all(isinstance(d, dict) and {"apiVersion", "kind"} <= set(d) for d in documents):
+        return
+    if "services" in documents[0]:
+        schema = Path(__file__).parents[1] / "deploy" / "schemas" / "compose-spec.json"
+        jsonschema.Draft7Validator(json.loads(schema.read_text(encoding="utf-8"))).validate(documents[0])
         return
     if any(key in documents[0] for key in IN_YAML):
         (tmp_path / "pilotfish.yml").write_text("groups: []\n", encoding="utf-8")

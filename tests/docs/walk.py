@@ -15,6 +15,7 @@ from typing import Final
 from tests.docs.fences import ROOT, Block
 
 SECONDS: Final = 80.0
+START: Final = "from {module} import main\nif __name__ == '__main__':\n    raise SystemExit(main())\n"
 OURS: Final = re.compile(r"_*(editable_*)?(impl_)?pilotfish", re.IGNORECASE)
 PREPARE: Final = """
 set -euo pipefail
@@ -81,7 +82,7 @@ def environment(folder: Path, shelf: Shelf, *, installed: bool) -> dict[str, str
     site = next((venv / "lib").glob("python3*/site-packages"))
     (site / "dependencies.pth").write_text(f"{shelf.farm}\n", encoding="utf-8")
     for name, module in (("pip", "pip._internal.cli.main"), ("uvicorn", "uvicorn.main")):
-        _script(venv / "bin" / name, f"#!{venv}/bin/python\nfrom {module} import main\nraise SystemExit(main())\n")
+        _script(venv / "bin" / name, f"#!{venv}/bin/python\n{START.format(module=module)}")
     for new in (home, work, tools, folder / "tmp"):
         new.mkdir()
     # A server needs a moment to listen; a reader tries again.
