@@ -1,4 +1,7 @@
-"""A model that writes each signal it gets into argv[1], one name a line, and ``ready`` first."""
+"""A model that writes each signal it gets into argv[1], one name a line, and ``ready`` first.
+
+With a second argument it takes every signal a program may, and writes numbers: real-time ones have no names.
+"""
 
 import os
 import signal
@@ -15,8 +18,15 @@ def main() -> None:
     def note(number: int, _frame: object) -> None:
         os.write(out, signal.Signals(number).name.encode() + b"\n")
 
-    for name in NAMES:
-        signal.signal(getattr(signal, "SIG" + name), note)
+    def count(number: int, _frame: object) -> None:
+        os.write(out, b"%d\n" % number)
+
+    if sys.argv[2:]:
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, count)
+    else:
+        for name in NAMES:
+            signal.signal(getattr(signal, "SIG" + name), note)
     os.write(out, b"ready %d\n" % os.getpid())
     end = time.monotonic() + 60
     while time.monotonic() < end and not os.path.exists(sys.argv[1] + ".stop"):

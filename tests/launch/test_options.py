@@ -39,7 +39,7 @@ def test_what_is_given_is_what_is_read(
     options = parse([*words, "--", *command])
     assert options.values == values
     assert options.command == command
-    assert {name for name in ("strict", "quiet") if getattr(options, name)} == switches
+    assert {name for name in ("strict", "quiet", "supervise") if getattr(options, name)} == switches
 
 
 @given(st.lists(st.text(max_size=12) | st.sampled_from(["--", "--listen", "--quiet", "-h", "--strict=x"])))

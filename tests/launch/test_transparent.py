@@ -48,10 +48,14 @@ def inherited(output: bytes) -> tuple[list[bytes], list[bytes], list[bytes]]:
     return entries, limits.splitlines(), lines
 
 
-def both(box: Box, prepare: Callable[[], object] | None = None, *shell: str, **env: str) -> list[bytes]:
+WAYS: tuple[list[str], ...] = ([], ["--supervise"])  # in place, and below a stub
+ways = pytest.mark.parametrize("way", WAYS, ids=["in place", "stub"])
+
+
+def both(box: Box, way: list[str], prepare: Callable[[], object] | None = None, *shell: str, **env: str) -> list[bytes]:
     """The probe's output bare and under `run`, each started the same way."""
     outputs = []
-    for launcher in ([], [*WITH_STAND_IN, "--"]):
+    for launcher in ([], [*WITH_STAND_IN, *way, "--"]):
         words = [*shell, *launcher, *PROBE] if not shell else [*shell, " ".join([*launcher, *PROBE])]
         done = subprocess.run(words, env=box.env | env, capture_output=True, preexec_fn=prepare, timeout=60)
         assert done.returncode == 0, done.stderr
@@ -72,26 +76,30 @@ def block_some() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+@ways
 @pytest.mark.parametrize("prepare", [None, block_some])
 @pytest.mark.parametrize("env", [{}, {"LC_ALL": "C"}, {"LANG": "C.UTF-8", "EMPTY": "", "ODD": "a=b=\udcff"}])
-def test_what_is_inherited_is_the_same(box: Box, prepare: Callable[[], None] | None, env: dict[str, str]) -> None:
+def test_what_is_inherited_is_the_same(
+    box: Box, way: list[str], prepare: Callable[[], None] | None, env: dict[str, str]
+) -> None:
     """Variables in their order, limits, masks, dispositions, umask, groups, affinity; only PILOTFISH_SOCKET is new."""
-    bare, ours = map(inherited, both(box, prepare, **env))
+    bare, ours = map(inherited, both(box, way, prepare, **env))
     assert bare == ours
     assert bare[0], "the probe has shown the variables"
     assert len(bare[2]) >= 9, "and the status"
 
 
+@ways
 @pytest.mark.parametrize("trap", ["trap '' PIPE;", "trap '' XFSZ;", "trap '' INT TERM;", "", "trap '' HUP PIPE;"])
-def test_a_shell_that_ignores_is_inherited(box: Box, trap: str) -> None:
+def test_a_shell_that_ignores_is_inherited(box: Box, way: list[str], trap: str) -> None:
     """`trap '' PIPE` reaches the model, though Python ignores SIGPIPE itself and hides what was before."""
-    bare, ours = both(box, None, "bash", "-c", trap + ' eval "$0"; exit $?')
+    bare, ours = both(box, way, None, "bash", "-c", trap + ' eval "$0"; exit $?')
     assert inherited(bare)[2] == inherited(ours)[2]
 
 
 def test_only_the_socket_is_added(box: Box) -> None:
     """One variable, at the end, and a path in the runtime folder; a nested run replaces it."""
-    bare, ours = both(box)
+    bare, ours = both(box, [])
     added = set(ours.split(b"Limit ")[0].split(b"\0")) - set(bare.split(b"Limit ")[0].split(b"\0"))
     assert added == {f"PILOTFISH_SOCKET={box.runtime}/cat/intake.sock".encode()}
     nested = box.run(*WITH_STAND_IN, "--quiet", "--instance", "inner", "--", "env")
@@ -99,11 +107,12 @@ def test_only_the_socket_is_added(box: Box) -> None:
     assert b"/inner/intake.sock" in nested.stdout
 
 
-def test_descriptors_are_the_same(box: Box) -> None:
+@ways
+def test_descriptors_are_the_same(box: Box, way: list[str]) -> None:
     """An extra inherited descriptor stays at its number, and none of ours is in the model."""
     for extra in ("5<&0", "0<&-", "2>&-", "0<&- 2>&-", "7<&0 0<&- 2>&-"):
         shown = []
-        for launcher in ([], [*WITH_STAND_IN, "--"]):
+        for launcher in ([], [*WITH_STAND_IN, *way, "--"]):
             line = f"exec {' '.join([*launcher, 'ls', '/proc/self/fd'])} {extra}"
             done = subprocess.run(["bash", "-c", line], env=box.env, capture_output=True, stdin=subprocess.DEVNULL)
             shown.append(done.stdout)

@@ -1,8 +1,8 @@
 """How a process that is not our child ended. Standard library only.
 
-Three sources, the first that answers: ``PIDFD_GET_INFO`` with ``PIDFD_INFO_EXIT`` (Linux 6.15, include/uapi/linux/
-pidfd.h; answers once the parent has reaped it), field 52 of /proc/PID/stat while it is a zombie (proc(5); same uid
-only), else unknown. Never a guess.
+Where a stub is the parent, it tells (`told`). Else two sources, the first that answers: ``PIDFD_GET_INFO`` with
+``PIDFD_INFO_EXIT`` (Linux 6.15, include/uapi/linux/pidfd.h; answers once the parent has reaped it), field 52 of
+/proc/PID/stat while it is a zombie (proc(5); same uid only), else unknown. Never a guess.
 """
 
 import os
@@ -42,6 +42,24 @@ def from_zombie(pid: int, start: int, proc: str = "/proc") -> int | None:
         return int(fields[49]) if mine else None
     except (OSError, ValueError, IndexError):
         return None
+
+
+def tell(pipe: int, status: int) -> None:
+    """The parent's word to whom it concerns, see `told`."""
+    try:
+        os.write(pipe, status.to_bytes(4, "little"))
+    except OSError:  # nobody listens
+        pass
+
+
+def told(pipe: int, seconds: float) -> int | None:
+    """The raw wait status as the parent tells it within ``seconds``; None: it does not, or is gone."""
+    import select
+
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    word = os.read(pipe, 4) if poll.poll(seconds * 1000) else b""
+    return int.from_bytes(word, "little") if len(word) == 4 else None
 
 
 def wait(pid: int, start: int, pidfd: int, seconds: float, proc: str = "/proc") -> int | None:

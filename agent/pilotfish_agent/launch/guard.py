@@ -26,6 +26,7 @@ EARLY_SECONDS = 10.0  # a death within this of its start makes the next start wa
 FIRST_DELAY, LONGEST_DELAY = 0.05, 30.0
 DEATHS, DEATHS_SECONDS = 10, 300.0  # circuit break: this many deaths in this time
 STATUS_SECONDS = 0.1  # for the exit status: the kernel knows it once the parent has reaped
+TOLD_SECONDS = 0.4  # for the stub's word: it always comes, unless the stub was stopped or killed
 FLUSH_SECONDS = 0.7  # for the agent to flush: all of ours is gone within 1 s of the model's end
 NEEDED = ("aiohttp", "numpy", "prometheus_client", "psutil", "structlog", "yaml")  # what `[agent]` brings
 _FIRST_FD = 16  # ours live above the numbers the agent is given
@@ -77,29 +78,8 @@ def _detach(job: "Job") -> None:
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     os.umask(0o077)
     os.chdir("/")
-    for path, text in (("comm", b"pf-guard"), ("oom_score_adj", b"800")):
-        try:
-            fd = os.open(f"/proc/self/{path}", os.O_WRONLY)
-            os.write(fd, text)
-            os.close(fd)
-        except OSError:
-            pass
-    _rename_arguments(b"pf-guard " + os.fsencode(job.instance.name))
-
-
-def _rename_arguments(title: bytes) -> None:
-    """Overwrites our argument area, so that ``pkill -f serve.py`` finds the model alone. proc(5): fields 48, 49."""
-    try:
-        fields = procfs.stat("self")
-        start, end = int(fields[45]), int(fields[46])
-        room = end - start
-        if start <= 0 or room <= 1:
-            return
-        fd = os.open("/proc/self/mem", os.O_WRONLY)
-        os.pwrite(fd, title[: room - 1].ljust(room, b"\0"), start)
-        os.close(fd)
-    except (OSError, ValueError, IndexError, OverflowError):
-        pass
+    procfs.introduce("pf-guard", 800)
+    procfs.rename_arguments(f"pf-guard {job.instance.name}")
 
 
 def _log(path: str, text: str) -> None:
@@ -147,7 +127,7 @@ class Guard:
         self._ready = False
 
     def _keep_descriptors(self, pidfd: int) -> None:
-        """Keeps stderr, the pidfd and the locks; closes all else: a pipe held here would never end."""
+        """Keeps stderr, the pidfd, the stub's pipe and the locks; closes all else."""
         instance = self._job.instance
         self._stderr = -1
         if sys.stderr is not None and not self._job.asked.quiet:
@@ -156,15 +136,9 @@ class Guard:
         busy = [instance.fds.index(fd) for fd in instance.busy]
         instance.fds = [self._copy(fd) for fd in instance.fds]
         instance.busy = [instance.fds[i] for i in busy]
-        kept = sorted(fd for fd in (self._stderr, self._pidfd, *instance.fds) if fd >= 0)
-        null = self._copy(os.open("/dev/null", os.O_RDWR))
-        for number in (0, 1, 2):
-            os.dup2(null, number)
-        low = 3
-        for fd in kept:
-            os.closerange(low, fd)
-            low = fd + 1
-        os.closerange(low, os.sysconf("SC_OPEN_MAX"))
+        self._told = self._copy(self._job.told) if self._job.told >= 0 else -1
+        mine = (self._stderr, self._pidfd, self._told, *instance.fds)
+        procfs.keep_only([fd for fd in mine if fd >= 0])
 
     @staticmethod
     def _copy(fd: int) -> int:
@@ -352,7 +326,9 @@ class Guard:
     def _record(self) -> None:
         ended = time.time()
         pid, start = self._job.holder
-        status = exitstatus.wait(pid, start, self._pidfd, STATUS_SECONDS)
+        status = exitstatus.told(self._told, TOLD_SECONDS) if self._told >= 0 else None
+        if status is None:
+            status = exitstatus.wait(pid, start, self._pidfd, STATUS_SECONDS)
         folder = self._job.instance.state
         if not folder:
             return

@@ -1,5 +1,7 @@
 """``pilotfish run -- CMD``: becomes CMD, with a guard and an agent beside it. See docs/launch.md.
 
+As PID 1, and with ``--supervise``, it is a child that becomes CMD, and we stay its parent: launch/stub.py.
+
 Up to `exec` nothing is imported but `os`, `_signal`, `fcntl` and the files of this folder: each import would be
 time the model waits. Nothing here may stop the model: what fails is one line on stderr.
 """
@@ -155,20 +157,29 @@ def run(words: list[str], agent: list[str] | None = None) -> int:
         os.write(1, command_line.usage().encode())
         return 0
     environ = read_environ()
+    parent, told = os.getppid(), -1
+    if asked.supervise or os.getpid() == 1:
+        from pilotfish_agent.launch import stub
+
+        try:
+            told = stub.part(environ, os.path.basename(asked.command[0]))  # from here on we are its child
+        except OSError as error:
+            say(f"no parent for {asked.command[0]!r}: cannot fork; got {error.strerror}; it is started in place")
     command = [os.fsencode(word) for word in asked.command]
     if any(os.path.isfile(path) and os.access(path, os.X_OK) for path in candidates(command[0], environ)):
-        code = _beside(asked, environ, agent)
+        code = _beside(asked, environ, agent, told)
         if code:
             return code
-    restore_dispositions(os.getppid())
+    restore_dispositions(parent)
     return _not_started(asked.command[0], execute(command, environ))
 
 
-def _beside(asked: command_line.Options, environ: Environ, agent: list[str] | None) -> int:
+def _beside(asked: command_line.Options, environ: Environ, agent: list[str] | None, told: int) -> int:
     """Puts guard and agent beside us. Non-zero only under --strict: the exit code."""
     quiet = asked.quiet and not asked.strict
     try:
         job = _prepare(asked, environ, agent)
+        job.told = told
     except (places.NoPlaceError, OSError) as error:
         if not quiet:
             say(f"no monitoring: no runtime folder; {error}; set PILOTFISH_RUNTIME_DIR to a folder that can be written")
@@ -200,11 +211,12 @@ class Job:
         asked: the command line, paths absolute.
         agent: program and first arguments of the agent.
         problems: lines for stderr and for the agent.
+        told: where the stub tells how the model ended; -1 without a stub.
         launched_ns: epoch nanoseconds.
         cwd: working directory, empty when it was removed.
     """
 
-    __slots__ = ("agent", "asked", "cwd", "holder", "instance", "launched_ns", "problems")
+    __slots__ = ("agent", "asked", "cwd", "holder", "instance", "launched_ns", "problems", "told")
 
     def __init__(self, asked: command_line.Options, instance: places.Instance, holder: tuple[int, int]) -> None:
         self.asked = asked
@@ -212,6 +224,7 @@ class Job:
         self.holder = holder
         self.agent: list[str] = []
         self.problems: list[str] = []
+        self.told = -1
         self.launched_ns = time.time_ns()
         self.cwd = ""
 

@@ -39,7 +39,12 @@ KEYS = {
     "capture": "capture.mode",
     "relay-listen": "capture.relay_listen",
 }
-SWITCHES = {"strict": "validate first, and refuse", "quiet": "no line of ours on stderr", "help": "this text"}
+SWITCHES = {
+    "supervise": "stay CMD's parent, as PID 1 always does: forward signals, reap",
+    "strict": "validate first, and refuse",
+    "quiet": "no line of ours on stderr",
+    "help": "this text",
+}
 
 
 class Options:
@@ -50,15 +55,17 @@ class Options:
         strict: refuse where `run` would go on with what is good.
         quiet: nothing of ours on stderr.
         help: only the usage is wanted.
+        supervise: a parent of the model is wanted, see launch/stub.py.
         command: CMD and its arguments.
     """
 
-    __slots__ = ("command", "help", "quiet", "strict", "values")
+    __slots__ = ("command", "help", "quiet", "strict", "supervise", "values")
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
         self.strict = False
         self.quiet = False
+        self.supervise = False
         self.help = False
         self.command: list[str] = []
 

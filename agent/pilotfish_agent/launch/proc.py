@@ -1,4 +1,7 @@
-"""The few words of /proc which the launch path needs. Imports nothing but `os`: see docs/launch.md."""
+"""The few words of /proc which the launch path needs, and what ours do to themselves.
+
+Imports nothing but `os`: see docs/launch.md.
+"""
 
 import os
 
@@ -56,11 +59,42 @@ def ignored_signals(pid: int, proc: str = "/proc") -> int:
         os.close(fd)
 
 
-def introduce(name: str, oom_score_adj: int) -> None:
+def introduce(name: str, oom_score_adj: int | None = None) -> None:
     """Names this process, and its place when memory runs out: higher goes first, 1000 at most. proc(5)."""
-    for path, text in (("comm", name), ("oom_score_adj", str(oom_score_adj))):
+    for path, value in (("comm", name), ("oom_score_adj", oom_score_adj)):
+        if value is None:
+            continue
         try:
-            with open(f"/proc/self/{path}", "w", encoding="ascii") as file:
-                file.write(text)
+            fd = os.open(f"/proc/self/{path}", os.O_WRONLY)
+            os.write(fd, str(value).encode())
+            os.close(fd)
         except OSError:
             pass  # no /proc, or not ours to raise: a courtesy, not a need
+
+
+def rename_arguments(title: str) -> None:
+    """Overwrites our argument area, so that ``pkill -f serve.py`` finds the model alone. proc(5): fields 48, 49."""
+    try:
+        fields = stat("self")
+        start, end = int(fields[45]), int(fields[46])
+        room = end - start
+        if start <= 0 or room <= 1:
+            return
+        fd = os.open("/proc/self/mem", os.O_WRONLY)
+        os.pwrite(fd, os.fsencode(title)[: room - 1].ljust(room, b"\0"), start)
+        os.close(fd)
+    except (OSError, ValueError, IndexError, OverflowError):
+        pass
+
+
+def keep_only(kept: list[int]) -> None:
+    """Closes every descriptor but these, all above 2; 0, 1 and 2 lead nowhere: a pipe held here would never end."""
+    null = os.open("/dev/null", os.O_RDWR)
+    os.set_inheritable(null, True)  # it is one of the three, where that was closed
+    for number in {0, 1, 2} - {null}:
+        os.dup2(null, number)
+    low = 3
+    for fd in sorted(kept):
+        os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX"))
