@@ -21,9 +21,7 @@ PREFIX = "PILOTFISH_"
 FOREIGN = ("PILOTFISH_SERVICE_", "PILOTFISH_PORT")
 """Kubernetes sets these for a Service named pilotfish."""
 
-OWN = frozenset(
-    f"PILOTFISH_{name}" for name in ("SOCKET", "CONFIG", "LISTEN", "LOG_FILE", "RUNTIME_DIR", "STATE_DIR")
-)
+OWN = frozenset(f"PILOTFISH_{name}" for name in ("SOCKET", "CONFIG", "LISTEN", "LOG_FILE", "RUNTIME_DIR", "STATE_DIR"))
 FLAGS = {
     "model.name": "--model",
     "model.version": "--model-version",
