@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
@@ -29,7 +28,7 @@ PATH = re.compile(r"\b(?:deploy|examples|grafana)/[\w./@-]*\w")
 IN_YAML = ("scrape_configs", "rule_files")
 
 
-def of(language: str) -> Any:
+def of(language: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == language and not b.needs], ids=str)
 
 
