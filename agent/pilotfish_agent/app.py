@@ -38,6 +38,7 @@ from pilotfish_agent.probe._runner import Prober
 from pilotfish_agent.reference_file import load_reference
 from pilotfish_agent.scrape._runner import Scraper
 from pilotfish_agent.state import files
+from pilotfish_agent.state.history import History
 from pilotfish_agent.state.store import Store
 from pilotfish_agent.web import server
 from pilotfish_core.clock import Clock, SystemClock
@@ -174,6 +175,7 @@ class Agent:
         self._around = around
         self._events = events
         self._store = Store()
+        self._history = History(around.settings.section("sample").interval)
         self._address: str | None = None
         self._served: server.Served | None = None
         self._failures = 0
@@ -194,7 +196,9 @@ class Agent:
         self._prober = Prober(settings.section("probe"), who, clock=around.clock, events=events)
         self._pipeline = self._compose()
         exporter = Exporter(static_labels=settings.section("labels"), max_series=settings.section("limits").series)
-        self._app = server.build_app(self._store.latest, exporter, not_ready=self._not_ready, events=events)
+        self._app = server.build_app(
+            self._store.latest, exporter, history=self._history, not_ready=self._not_ready, events=events
+        )
         self._pool = ThreadPoolExecutor(1, "pf-pipeline")
         self._stop = asyncio.Event()
         self._exit_code = 0
@@ -236,6 +240,7 @@ class Agent:
             capture=self._capture,
             outside=(self._scraper.readings, self._prober.readings, lambda: server.samples(self._app)),
             store=self._store,
+            history=self._history,
             listen=lambda: self._address,
             clock=around.clock,
             events=self._events,

@@ -22,6 +22,7 @@ from pilotfish_agent.pipeline.components import Components
 from pilotfish_agent.pipeline.model import Terms
 from pilotfish_agent.pipeline.step import Identity, Pipeline
 from pilotfish_agent.pipeline.targets import Wanted, Watched
+from pilotfish_agent.state.history import History
 from pilotfish_agent.state.store import Store
 from pilotfish_core.clock import ManualClock
 from pilotfish_core.events import Events
@@ -68,6 +69,7 @@ class Rig:
         self.events = Events(self.clock)
         self.source = Given()
         self.store = Store()
+        self.history = History()
         self.capture = Supervisor(CaptureConfig(mode="off"), "", events=self.events)
         wanted = Wanted("me", (os.getpid(), start_time(os.getpid()) or 0), None)
         terms = Terms("me", Config(**{"dependence": 1.0, **drift}), builder.Config(), "auto", None, 1000, str(folder))
@@ -82,6 +84,7 @@ class Rig:
             components=Components(None, 0),
             capture=self.capture,
             store=self.store,
+            history=self.history,
             listen=lambda: None,
             clock=self.clock,
             events=self.events,

@@ -11,7 +11,7 @@ from pilotfish_agent.drift import builder, shapes, worker
 from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.watch import Config, DriftWatch
-from pilotfish_agent.state import files
+from pilotfish_agent.pipeline import kept
 from pilotfish_core.events import Event, Events
 from pilotfish_core.metrics import Sample
 from pilotfish_core.nouns import DriftResult, ModelStatus, ObservationBatch, Shape
@@ -23,9 +23,7 @@ DRIFT_NOTICE = Event(
 DRIFT_WORSE = Event("drift_worse", "warning", "A drifting stream has become more severe.")
 DRIFT_RESOLVED = Event("drift_resolved", "info", "A stream is back at its reference.")
 JOB_FAILED = Event("worker_failed", "error", "A job of pf-worker failed; it is tried again in a minute.")
-STATE_UNREADABLE = Event("state_unreadable", "warning", "A state file could not be read; moved aside, started without.")
-STATE_UNWRITABLE = Event("state_unwritable", "warning", "State could not be written; the older file stays.")
-EVENTS = (DRIFT_ALARM, DRIFT_NOTICE, DRIFT_WORSE, DRIFT_RESOLVED, JOB_FAILED, STATE_UNREADABLE, STATE_UNWRITABLE)
+EVENTS = (DRIFT_ALARM, DRIFT_NOTICE, DRIFT_WORSE, DRIFT_RESOLVED, JOB_FAILED)
 _TOLD = {"alarm": DRIFT_ALARM, "notice": DRIFT_NOTICE, "rise": DRIFT_WORSE, "resolved": DRIFT_RESOLVED}
 
 RETRY_SECONDS = 60.0
@@ -191,25 +189,11 @@ class WatchedModel:
     def save(self) -> None:
         """Writes the evidence to the state folder."""
         path = self._checkpoint()
-        if path is None:
-            return
-        try:
-            files.write_atomic(path, self.watch.checkpoint())
-        except OSError as error:
-            self._events.emit(STATE_UNWRITABLE, path=path, error=str(error))
+        if path is not None:
+            kept.save(path, self._events, self.watch.checkpoint())
 
     def restore(self) -> None:
         """Takes up the evidence of an earlier run where it still fits; what cannot be read is moved aside."""
         path = self._checkpoint()
-        if path is None:
-            return
-        try:
-            saved = files.read_checked(path)
-            if saved is not None:
-                self.watch.restore(saved)
-        except (OSError, ValueError) as error:
-            self._events.emit(STATE_UNREADABLE, path=path, error=str(error))
-            try:
-                files.quarantine(path)
-            except OSError:
-                pass  # the next save replaces it
+        if path is not None:
+            kept.restore(path, self._events, self.watch.restore)

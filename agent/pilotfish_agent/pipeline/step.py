@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -9,12 +10,15 @@ from importlib.metadata import version
 from pilotfish_agent.capture.supervisor import Supervisor
 from pilotfish_agent.decode._runner import Decoders
 from pilotfish_agent.drift.reference import Reference
+from pilotfish_agent.pipeline import kept
 from pilotfish_agent.pipeline import targets as target_trees
+from pilotfish_agent.pipeline.alerts import Alerts
 from pilotfish_agent.pipeline.attribution import MAX_MODELS, OTHER, Names
 from pilotfish_agent.pipeline.components import Components
 from pilotfish_agent.pipeline.model import Terms, WatchedModel
 from pilotfish_agent.pipeline.targets import Watched
 from pilotfish_agent.pipeline.traffic import Source, Traffic
+from pilotfish_agent.state.history import History
 from pilotfish_agent.state.store import Store
 from pilotfish_core.clock import Clock
 from pilotfish_core.events import Event, Events
@@ -34,6 +38,8 @@ MODEL_FOUND = Event("model_found", "info", "A model is seen for the first time."
 EVENTS = (MODEL_FOUND,)
 
 SAVE_SECONDS = 60.0
+KEEP_SECONDS = 600.0
+"""Between two savings of the history, up to 8 MiB each: what a crash may cost of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ class Pipeline:
         capture: who looks after pf-capture.
         outside: what the model's server says of itself (scrape, probe), of the last time it was asked.
         store: where Snapshots go.
+        history: what is remembered of them.
         listen: the bound address, None before there is one.
         clock: where time comes from.
         events: where things are told.
@@ -94,6 +101,7 @@ class Pipeline:
         capture: Supervisor,
         outside: Sequence[Callable[[], Iterable[Reading]]] = (),
         store: Store,
+        history: History,
         listen: Callable[[], str | None],
         clock: Clock,
         events: Events,
@@ -106,6 +114,9 @@ class Pipeline:
         self._capture = capture
         self._outside = outside
         self._store = store
+        self._history = history
+        self._past = None if terms.folder is None else os.path.join(terms.folder, "history.ckpt")
+        self._alerts = Alerts(identity.instance)
         self._listen = listen
         self._clock = clock
         self._events = events
@@ -123,8 +134,11 @@ class Pipeline:
         )
         self._models: dict[str, WatchedModel] = {}
         self._next_sample = self._next_save = clock.monotonic()
+        self._next_keep = self._next_save + KEEP_SECONDS
         self._version = version("pilotfish")
         self._finished = False
+        if self._past is not None:
+            kept.restore(self._past, events, history.restore)
         if identity.reference is not None and identity.reference_model is not None:
             self._model(identity.reference_model)
 
@@ -141,6 +155,8 @@ class Pipeline:
         if monotonic >= self._next_save:
             self._next_save = monotonic + SAVE_SECONDS
             self.save()
+        if monotonic >= self._next_keep:
+            self._keep()
         if monotonic >= self._next_sample:
             following = self._next_sample + self._interval
             # After a pause (SIGSTOP, a starved machine) one sample, not one for each that was missed.
@@ -152,6 +168,11 @@ class Pipeline:
         for model in self._models.values():
             model.save()
 
+    def _keep(self) -> None:
+        self._next_keep = self._clock.monotonic() + KEEP_SECONDS
+        if self._past is not None:
+            kept.save(self._past, self._events, *self._history.checkpoint())
+
     def finish(self) -> None:
         """The end: what has arrived is counted, everything saved, no job left. A second call does nothing."""
         if self._finished:
@@ -160,6 +181,7 @@ class Pipeline:
         self._next_sample = self._next_save = self._clock.monotonic()
         self.step()
         self.save()
+        self._keep()
         for model in self._models.values():
             model.close()
         for target in self._targets:
@@ -190,16 +212,19 @@ class Pipeline:
         self._watch_ports()
         self._count_capture()
         readings = [*measured, *self._own(), *(reading for ask in self._outside for reading in ask())]
-        self._store.publish(
-            Snapshot(
-                at=now,
-                samples=tuple(r for r in readings if isinstance(r, Sample)),
-                unavailable=tuple(r for r in readings if isinstance(r, Unavailable)),
-                status=self._status(),
-                drift=tuple(r for m in self._models.values() for r in m.results(now)),
-                shapes=tuple(s for m in self._models.values() for s in m.shapes()),
-            )
+        samples = tuple(r for r in readings if isinstance(r, Sample))
+        drift = tuple(r for m in self._models.values() for r in m.results(now))
+        snapshot = Snapshot(
+            at=now,
+            samples=samples,
+            unavailable=tuple(r for r in readings if isinstance(r, Unavailable)),
+            status=self._status(),
+            drift=drift,
+            alerts=self._alerts.update(samples, now, lambda: drift),
+            shapes=tuple(s for m in self._models.values() for s in m.shapes()),
         )
+        self._store.publish(snapshot)
+        self._history.add(snapshot)
 
     def _own(self) -> Iterator[Reading]:
         who = self._identity

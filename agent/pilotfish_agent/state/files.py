@@ -8,17 +8,23 @@ import zlib
 _MAGIC = b"PFSTATE1"
 
 
-def write_atomic(path: str, payload: bytes) -> None:
-    """Replaces ``path`` by ``payload`` with a checksum; after a crash it holds the old bytes or the new, never a mix.
+def write_atomic(path: str, *payload: bytes | memoryview) -> None:
+    """Replaces ``path`` by the parts of ``payload``, with a checksum.
+
+    After a crash it holds the old bytes or the new, never a mix.
 
     Raises:
         OSError: the disk is full, read-only, or refuses; the old file is untouched.
     """
+    check = 0
+    for piece in payload:
+        check = zlib.crc32(piece, check)
     part = f"{path}.part"
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(fd, "wb") as file:
-            file.write(_MAGIC + zlib.crc32(payload).to_bytes(4, "little") + payload)
+            file.write(_MAGIC + check.to_bytes(4, "little"))
+            file.writelines(payload)
             file.flush()
             os.fsync(file.fileno())
         os.rename(part, path)

@@ -12,7 +12,8 @@ from functools import partial
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from pilotfish_agent.web import documents, live, page, view
+from pilotfish_agent.state.history import History
+from pilotfish_agent.web import documents, live, page, past, view
 from pilotfish_agent.web.assets import ICON, assets
 from pilotfish_agent.web.connections import Connections, Limits
 from pilotfish_core.events import Event, Events
@@ -26,7 +27,7 @@ EVENTS = (HTTP_FAILED,)
 _TEXT = "text/plain; charset=utf-8"
 _JSON = "application/json"
 _HTML = "text/html; charset=utf-8"
-_PATHS = "/ /metrics /-/healthy /-/ready /api/v1/status /api/v1/drift /api/v1/distributions /api/v1/view /api/v1/live"
+_PATHS = "/ /metrics /-/healthy /-/ready /api/v1/{status,drift,alerts,history,distributions,view,live}"
 _CONNECTIONS = web.AppKey("connections", Connections)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -35,6 +36,7 @@ def build_app(
     snapshots: Callable[[], Snapshot | None],
     exporter: Exporter,
     *,
+    history: History | None = None,
     not_ready: Callable[[], Sequence[str]] = tuple,
     events: Events | None = None,
     limits: Limits | None = None,
@@ -44,13 +46,14 @@ def build_app(
     Args:
         snapshots: the latest Snapshot, None before the first.
         exporter: renders /metrics.
+        history: of Snapshots; None: there is none.
         not_ready: why the agent is not ready yet, apart from a missing Snapshot; empty when it is.
         events: where a failed answer is reported.
         limits: what clients may hold; `serve` keeps them.
     """
     app = web.Application(middlewares=[_guard(events)], client_max_size=1024)
     app[_CONNECTIONS] = Connections(limits)
-    site = _Site(snapshots, exporter, not_ready)
+    site = _Site(snapshots, exporter, history or History(), not_ready)
     viewers = live.Live(app[_CONNECTIONS], snapshots, site.event, events)
     app.cleanup_ctx.append(site.lifetime)
     app.on_shutdown.append(viewers.close)
@@ -64,6 +67,8 @@ def build_app(
     app.router.add_get("/-/ready", site.ready)
     app.router.add_get("/api/v1/status", site.status)
     app.router.add_get("/api/v1/drift", site.drift)
+    app.router.add_get("/api/v1/alerts", site.alerts)
+    app.router.add_get("/api/v1/history", site.history)
     app.router.add_get("/api/v1/distributions", site.distributions)
     app.router.add_get("/api/v1/view", site.view)
     app.router.add_get("/api/v1/live", viewers.answer, allow_head=False)
@@ -136,10 +141,15 @@ class _Site:
     """The handlers. What takes time is made in one thread, once a Snapshot, and kept until the next."""
 
     def __init__(
-        self, snapshots: Callable[[], Snapshot | None], exporter: Exporter, not_ready: Callable[[], Sequence[str]]
+        self,
+        snapshots: Callable[[], Snapshot | None],
+        exporter: Exporter,
+        history: History,
+        not_ready: Callable[[], Sequence[str]],
     ) -> None:
         self._snapshots = snapshots
         self._exporter = exporter
+        self._history = history
         self._not_ready = not_ready
         self._kept: dict[str, tuple[Snapshot | None, bytes]] = {}
         self._pool: ThreadPoolExecutor | None = None
@@ -219,6 +229,19 @@ class _Site:
     async def drift(self, _: web.Request) -> web.Response:
         """GET /api/v1/drift."""
         return await self._document("drift", documents.drift)
+
+    async def alerts(self, _: web.Request) -> web.Response:
+        """GET /api/v1/alerts."""
+        return await self._document("alerts", lambda snapshot: snapshot.alerts)
+
+    async def history(self, request: web.Request) -> web.Response:
+        """GET /api/v1/history."""
+        work = partial(past.answer, self._history, request.query)
+        try:
+            body, status = await asyncio.get_running_loop().run_in_executor(self._pool, work), 200
+        except past.AskedError as error:
+            body, status = documents.encode({"error": str(error)}), 400
+        return web.Response(status=status, body=body, headers={"Content-Type": _JSON})
 
     async def view(self, _: web.Request) -> web.Response:
         """GET /api/v1/view: what `/api/v1/live` sends, for whom it does not reach."""
