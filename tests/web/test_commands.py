@@ -215,7 +215,7 @@ def test_rules_lists_what_can_be_set(capsys: pytest.CaptureFixture[str]) -> None
     assert "latency_seconds" in capsys.readouterr().out
     assert cli.main(["rules", "--settings", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)["settings"]
-    assert {"name": "latency_seconds", "default": "1", "about": listed[5]["about"]} == listed[5]
+    assert next(s for s in listed if s["name"] == "latency_seconds")["default"] == "1"
     assert cli.main(["rules", "--json"]) == 2
     assert capsys.readouterr().out == ""
 
