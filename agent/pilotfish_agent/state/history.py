@@ -163,6 +163,8 @@ class History:
             self.left_out, self.left_out_names = 0, ()
         values = np.full(self._rings.rows, np.nan)
         for kept, entry, sample in found:
+            if entry.row < 0:  # it has just been driven out
+                continue
             for offset, value in enumerate(_values(kept, entry.before, sample.value, seconds)):
                 values[entry.row + offset] = value
             entry.before = sample.value if kept.kind != "gauge" else None
@@ -201,12 +203,14 @@ class History:
                 continue
             while lesser and self._used + kept.width > self._most:
                 weakest, owner, labels = lesser[-1]
-                if rank <= _ABOVE * max(weakest, 0.0) + 0.1 * (weakest >= 0):
+                if weakest >= 0 and rank <= _ABOVE * weakest + 0.1:
                     break
                 lesser.pop()
                 self._drop(owner, labels)
+                if weakest >= 0:
+                    left.append(_words(owner, labels))
             if self._used + kept.width > self._most:
-                left.append(_words(kept, sample))
+                left.append(_words(kept, sample.labels))
                 continue
             entry = kept.entries[sample.labels] = _Entry(self._place(kept))
             entry.seen, entry.rank = slot, rank
@@ -238,7 +242,8 @@ class History:
         return row
 
     def _drop(self, kept: _Kept, labels: tuple[str | None, ...]) -> None:
-        row = kept.entries.pop(labels).row
+        entry = kept.entries.pop(labels)
+        row, entry.row = entry.row, -1
         for one in range(row, row + kept.width):
             self._rings.clear(one)
             self._free.append(one)
@@ -377,10 +382,10 @@ def _series(name: str, labels: dict[str, str], kind: str) -> Series:
     return Series(digest, name, labels, f"{unit}/s" if kind == "rate" else unit, kind)
 
 
-def _words(kept: _Kept, sample: Sample) -> str:
+def _words(kept: _Kept, labels: tuple[str | None, ...]) -> str:
     """What is left out, for people."""
-    named = dict(zip(kept.names, sample.labels, strict=False))
-    return str(named.get("feature") or named.get("class") or sample.metric.name)
+    named = dict(zip(kept.names, labels, strict=False))
+    return str(named.get("feature") or named.get("class") or " ".join(str(v) for v in labels if v) or "?")
 
 
 def _finite(value: float) -> float:
