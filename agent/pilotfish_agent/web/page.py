@@ -238,7 +238,7 @@ def _tone(model: ModelStatus) -> str:
 
 
 def _alerts(snapshot: Snapshot) -> str:
-    """Alerts that fire now; where rules run elsewhere, that is said."""
+    """Alerts that fire now, as far as they are known here."""
     items = "".join(
         f"<li>{_tag(str(labels.get('severity', 'info')), str(alert.get('state', 'active')))} "
         f"<b>{escape(str(labels.get('alertname', 'alert')))}</b> "
@@ -247,7 +247,7 @@ def _alerts(snapshot: Snapshot) -> str:
         for labels in (alert.get("labels") or {},)
     )
     none = (
-        '<p class="soft">The agent itself sends none. Prometheus evaluates the rules that <code>pilotfish rules</code> '
+        '<p class="soft">None that the agent knows of. Prometheus evaluates the rules that <code>pilotfish rules</code> '
         "writes; drift, failing probes and a model that is down are among them.</p>"
     )
     return f"<h2>Alerts</h2>{f'<ul>{items}</ul>' if items else none}"
