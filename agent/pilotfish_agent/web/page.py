@@ -247,8 +247,8 @@ def _alerts(snapshot: Snapshot) -> str:
         for labels in (alert.get("labels") or {},)
     )
     none = (
-        '<p class="soft">None that the agent knows of. Prometheus evaluates the rules that <code>pilotfish rules</code> '
-        "writes; drift, failing probes and a model that is down are among them.</p>"
+        '<p class="soft">None that the agent knows of. Prometheus evaluates those of <code>pilotfish rules</code>: '
+        "drift, failing probes and a model that is down are among them.</p>"
     )
     return f"<h2>Alerts</h2>{f'<ul>{items}</ul>' if items else none}"
 
