@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from blockbuster import BlockBuster
 
+from pilotfish_agent.state.history import History
 from pilotfish_agent.web.connections import Limits
 from pilotfish_agent.web.server import Served, build_app, serve
 from pilotfish_core.clock import ManualClock
@@ -25,6 +26,7 @@ class Site:
         self.snapshot: Snapshot | None = standard_snapshot()
         self.waiting: Sequence[str] = ()
         self.exporter = Exporter()
+        self.history: History | None = None
         self.events = Events(ManualClock())
 
     def event_counts(self) -> dict[str | None, float]:
@@ -39,7 +41,12 @@ def play(story: Story, site: Site | None = None, limits: Limits | None = None) -
 
 async def _play(story: Story, site: Site, limits: Limits | None) -> None:
     app = build_app(
-        lambda: site.snapshot, site.exporter, not_ready=lambda: site.waiting, events=site.events, limits=limits
+        lambda: site.snapshot,
+        site.exporter,
+        history=site.history,
+        not_ready=lambda: site.waiting,
+        events=site.events,
+        limits=limits,
     )
     buster = BlockBuster()
     buster.activate()

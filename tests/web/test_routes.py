@@ -26,6 +26,8 @@ ROUTES = {
     "/-/ready": "text/plain; charset=utf-8",
     "/api/v1/status": "application/json",
     "/api/v1/drift": "application/json",
+    "/api/v1/alerts": "application/json",
+    "/api/v1/history": "application/json",
 }
 each_route = pytest.mark.parametrize("path", ROUTES)
 
