@@ -214,6 +214,17 @@ def test_a_record_without_features_leaves_features_alone_and_one_that_lacks_one_
     assert counted(made, "colour")[-1] == 2
 
 
+def test_captured_rows_in_other_words_say_nothing_of_the_streams() -> None:
+    """Before an SDK's first row its traffic may be seen with names of its own: nothing is missing in it then."""
+    made = watch()
+    made.add(batch({"input_0": np.zeros(5), "input_1": np.zeros(5)}, source="capture"), START)
+    assert [counted(made, name).sum() for name in ("x", "y", "colour")] == [0, 0, 0]
+    made.add(batch({"x": np.zeros(2)}, source="capture"), START)
+    assert [counted(made, name).sum() for name in ("x", "y", "colour")] == [2, 2, 2]
+    made.add(batch({"input_0": np.zeros(5)}), START)  # the SDK speaks for the model: its renamed column is a finding
+    assert counted(made, "x").sum() == 7
+
+
 def test_late_and_early_clocks() -> None:
     """A clock that steps back adds to the open tick; nothing is lost and nothing closes twice."""
     made = watch()

@@ -27,9 +27,8 @@ _BUILT: dict[tuple[Any, ...], StreamTables] = {}
 
 def batch(features: Mapping[str, Any], **fields: Any) -> ObservationBatch:
     rows = len(next(iter(features.values()))) if features else fields.pop("rows")
-    return ObservationBatch(
-        model="m", version=fields.pop("version", None), source="sdk", rows=rows, features=features, **fields
-    )
+    version, source = fields.pop("version", None), fields.pop("source", "sdk")
+    return ObservationBatch(model="m", version=version, source=source, rows=rows, features=features, **fields)
 
 
 class World:

@@ -215,7 +215,7 @@ class OpenTick:
         if not self._held:
             return
         held = [
-            (*_of(self._streams, batch, self._task, features, predictions), bool(batch.features))
+            (*_of(self._streams, batch, self._task, features, predictions), self._speaks_of(batch))
             for batch, features, predictions in self._held
         ]
         self._held, self._held_rows = [], 0
@@ -232,6 +232,16 @@ class OpenTick:
                 self._scores += pieces
             elif stream.name == PREDICTION and stream.kind == "numeric":
                 self._values += pieces
+
+    def _speaks_of(self, batch: ObservationBatch) -> bool:
+        """Whether a stream that the batch lacks is missing in it.
+
+        Traffic seen from outside may name no feature as the SDK, or the data of the reference, does (`x_0`, `input_3`):
+        such rows say nothing of the streams, also not that they are missing.
+        """
+        if batch.source != "capture":
+            return bool(batch.features)
+        return any(stream.name in batch.features for stream in self._streams.streams)
 
     def columns(self) -> tuple[list[Column], list[Column]]:
         """The columns of scores and of predicted values that were binned since the last call."""
