@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -35,7 +36,7 @@ class Limits:
     idle_seconds: float = 90.0
     viewers: int = 100
     stall_seconds: float = 5.0
-    viewer_bytes: int = 1 << 16
+    viewer_bytes: int = 1 << 15
 
 
 class Connections:
@@ -128,6 +129,9 @@ class Connection(asyncio.Protocol):
 
     def _expire(self) -> None:
         self.stalled = self.gone is not None
+        if self._full and self._transport is not None:  # else the kernel keeps for minutes what nobody reads
+            reset = struct.pack("ii", 1, 0)
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
         self.abort()
 
     def abort(self) -> None:
