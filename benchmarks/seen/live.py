@@ -6,6 +6,7 @@ import contextlib
 import gc
 import re
 import selectors
+import shutil
 import socket
 import subprocess
 import threading
@@ -111,6 +112,8 @@ def looked_at() -> tuple[Result, Result]:
 
 def _stall(agent: int, address: str) -> Result:
     """Some that never read: what the agent and its sockets hold for each at most, and when they are gone."""
+    if shutil.which("ss") is None:
+        return Result("no program `ss` (Debian: iproute2) that tells what the kernel holds", None)
     with contextlib.closing(Viewers(address, 1)) as good:
         time.sleep(3.0)
         port, resident = int(address.rpartition(":")[2]), pss(agent)
