@@ -189,6 +189,9 @@ const EVIDENCE = {title: "Evidence over its alarm line", metric: "pilotfish_drif
 const SPANS = {"15m": ["10s", 900, "15 min"], "1h": ["10s", 3600, "hour"], "24h": ["1m", 86400, "24 h"]};
 const LINES = 5;
 
+/** A model just started gains series in its first minutes: the list is read more often then. */
+const YOUNG_MS = 180_000;
+
 const charts = new Map();
 let series = [], asked = -Infinity, wanted = "", points = {at: [], values: {}};
 const span = () => document.querySelector("input[name=span]:checked").value;
@@ -229,7 +232,7 @@ function rates(raw, at) {
 /** Fetches what is drawn: all of the span at first, when other series are drawn, or on demand; else the newest points. */
 async function load({anew = false} = {}) {
   const [step, seconds] = SPANS[span()];
-  if (performance.now() - asked > (points.at.length ? 60_000 : 8_000)) {
+  if (performance.now() - asked > (performance.now() > YOUNG_MS && points.at.length ? 60_000 : 8_000)) {
     asked = performance.now();
     series = (await ask("/api/v1/history?span=0s"))?.series ?? series;
   }
