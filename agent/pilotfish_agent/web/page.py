@@ -179,8 +179,8 @@ def _streams(snapshot: Snapshot) -> str:
     more = f", {len(results) - SHOWN} more in the API" if len(results) > SHOWN else ""
     return (
         f"<h2>Predictions and features <small>{len(results)}</small></h2>"
-        '<p class="soft">The strongest evidence first; from 1 on it is an alarm. Choose a stream to see it against its reference'
-        f"{more}.</p>{_table('Streams by evidence', head, rows, tall=True)}"
+        '<p class="soft">The strongest evidence first; from 1 on it is an alarm. Choose a stream to see it '
+        f"against its reference{more}.</p>{_table('Streams by evidence', head, rows, tall=True)}"
     )
 
 
