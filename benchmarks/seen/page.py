@@ -59,10 +59,17 @@ def digits() -> Iterator[tuple[str, Traffic]]:
             traffic = Traffic(server, "frozen", 6)
             traffic.start()
             try:
-                until(lambda: any(d["verdict"] == "stable" for d in get(agent, "/api/v1/drift") or ()), "a verdict")
+                until(lambda: _well(agent), "a verdict")
                 yield agent, traffic
             finally:
                 traffic.stop()
+
+
+def _well(agent: str) -> bool:
+    """Whether the model has been judged, all streams of it, and is well."""
+    status = get(agent, "/api/v1/status") or {}
+    judged = all(d["verdict"] != "not_enough_data" for d in status.get("drift", ()))
+    return judged and [m["state"] for m in status.get("models", ())] == ["stable"]
 
 
 @cache
@@ -102,7 +109,8 @@ def _load(browser: Browser, address: str, all_heard: list[Heard]) -> float:
     with opened(browser, address) as (page, heard):
         all_heard.append(heard)
         at = drawn(page)
-        assert page.inner_text("h1") == "The model is well"
+        title = page.inner_text("h1")
+        assert title == "The model is well", title
         page.wait_for_timeout(300)  # what loads late counts too
         return at
 
