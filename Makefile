@@ -71,7 +71,7 @@ docs: $(VENV)/.wheel ## the site, into site/; a warning fails
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
 
 screenshots: $(VENV)/.wheel ## docs/pictures/ from the running demo (chromium)
-	$(PY) docs/screenshots.py
+	$(PY) -m docs.screenshots
 
 dashboards-check: $(VENV)/.wheel ## every dashboard: schema, lint, and drawn on real data (node, chromium, prometheus)
 	$(PY) -m pytest -q tests/grafana
@@ -105,4 +105,4 @@ lock-servers: ## benchmarks/servers/locks/*.txt anew (uv)
 	done
 
 clean: ## everything that was built
-	rm -rf $(VENV) .servers .images dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf $(VENV) .servers .images .proof site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

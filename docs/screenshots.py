@@ -12,22 +12,15 @@ import time
 import urllib.request
 from typing import Final
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
+
+from tests.chromium import chromium
 
 PICTURES: Final = pathlib.Path(__file__).parent / "pictures"
 SECONDS: Final = 150.0
 FIRST_ROWS: Final = 20.0  # seconds of clean traffic in the pictures of a model that is well
 AFTER_ALARM: Final = 8.0
 SIZE: Final = (1280, 900)
-ARGUMENTS: Final = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 def main() -> int:
@@ -37,14 +30,12 @@ def main() -> int:
     demo = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         address = _page(demo)
-        with sync_playwright() as play:
-            browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=list(ARGUMENTS))
+        with chromium() as browser:
             time.sleep(FIRST_ROWS)
             _take(browser, address, "page")
             _wait_for_drift(address)
             time.sleep(AFTER_ALARM)
             _take(browser, address, "drifting")
-            browser.close()
     finally:
         demo.send_signal(signal.SIGINT)
         demo.communicate(timeout=20)

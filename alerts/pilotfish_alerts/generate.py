@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from pilotfish_alerts.rule import JOB, Check, Firing, Rule
+from pilotfish_alerts.rule import JOB, LABEL, STREAMS, Check, Firing, Rule
 from pilotfish_core import registry
 from pilotfish_core.errors import UsageError
 
@@ -18,9 +18,7 @@ PACKAGE = "pilotfish_alerts.rules"
 RUNBOOKS = "https://pilotfish.readthedocs.io/en/stable/alerts/"
 """docs/alerts.md as the project's site has it (`site_url` of mkdocs.yml); `--runbooks` names a copy of one's own."""
 _GROUP = "pilotfish"
-_LABEL = re.compile(r"\{\{ \$labels\.(\w+) \}\}")
 _VALUE = re.compile(r"\{\{ \$value[^}]*\}\}")
-_STREAMS = re.compile(r"\{\{ range.*\{\{ end \}\}")
 _SAFE_VALUE = re.compile(r"[\w.:/-]+\Z")
 _DURATION = re.compile(r"(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?\Z")
 
@@ -134,8 +132,8 @@ def _expected(rule: Rule, check: Check, values: Mapping[str, str], runbooks: str
 
 def _filled(text: str, one: Firing) -> str:
     """The words as they must come out: labels from the alert, everything else as the scenario says."""
-    text = _STREAMS.sub(lambda _: one.texts.get("streams", ""), text)
-    text = _LABEL.sub(lambda m: one.labels.get(m[1], ""), text)
+    text = STREAMS.sub(lambda _: one.texts.get("streams", ""), text)
+    text = LABEL.sub(lambda m: one.labels.get(m[1], ""), text)
     return _VALUE.sub(lambda _: one.texts["value"], text)
 
 

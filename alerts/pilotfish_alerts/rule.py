@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
+LABEL: Final = re.compile(r"\{\{ \$labels\.(\w+) \}\}")
+STREAMS: Final = re.compile(r"\{\{ range.*\{\{ end \}\}")
+"""Template actions in a rule's words: a label of the alert, and the list of streams that drift."""
 RuleSeverity = Literal["none", "info", "warning", "critical"]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-import shutil
 import statistics
 import tempfile
 import time
@@ -18,7 +17,8 @@ from benchmarks.bars import Result, bar, versions
 from examples.digits.demo import Place, get, prepare, serving
 from examples.digits.traffic import Traffic
 from tests.agent.live import until
-from tests.web.browser import Heard, chromium, drawn, grave, opened
+from tests.chromium import MISSING, chromium, installed
+from tests.web.browser import Heard, drawn, grave, opened
 
 LOAD_MS = 1000.0
 BYTES = 150_000
@@ -75,7 +75,7 @@ def _well(agent: str) -> bool:
 @cache
 def measured() -> Measured | None:
     """Everything at once: a model takes half a minute to be judged. None without a browser."""
-    if shutil.which("chromium") is None:
+    if installed() is None:
         return None
     all_heard: list[Heard] = []
     found: list[str] = []
@@ -143,7 +143,7 @@ def row(say: Callable[[Measured], tuple[str, bool]]) -> Result:
     """A row of the one measurement."""
     found = measured()
     if found is None:
-        return Result("chromium is not installed: apt-get install chromium (or make system-deps)", None)
+        return Result(MISSING, None)
     text, holds = say(found)
     return Result(text, holds, f"{versions('playwright', 'axe-playwright-python')}, Chromium {found.version}")
 

@@ -23,7 +23,7 @@ from typing import Any, Final
 from grafana.proof.bundle import CACHE, MissingError, built
 from grafana.proof.compare import judged
 from grafana.proof.draw import Drawn, Studio, When, every_panel, studio
-from grafana.proof.exceptions import CONSTANT
+from grafana.proof.exceptions import NEVER_HERE
 from grafana.proof.prometheus import Prometheus
 from grafana.proof.stack import Recorded, prometheus, recorded
 
@@ -42,6 +42,7 @@ class Report:
     Attributes:
         dashboards, panels, queries, values: how many were drawn, asked, compared.
         constant: (uid, title) of the panels in which nothing moved.
+        excused: entries of `NEVER_HERE` that were needed.
         problems: in words, each with its dashboard and panel.
         seconds: from drawing's begin to its end.
     """
@@ -51,6 +52,7 @@ class Report:
     queries: int = 0
     values: int = 0
     constant: set[tuple[str, str]] = field(default_factory=set)
+    excused: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -99,6 +101,7 @@ def _judged(report: Report, dashboard: Mapping[str, Any], drawn: Drawn, asks: Pr
         report.panels += 1
         report.queries += len(told["targets"])
         report.values += verdict.compared
+        report.excused |= verdict.excused
         if verdict.constant:
             report.constant.add((dashboard["uid"], panels[told["id"]]["title"]))
         yield from (f"{told['title']}: {problem}" for problem in verdict.problems)
@@ -112,12 +115,10 @@ def _judged(report: Report, dashboard: Mapping[str, Any], drawn: Drawn, asks: Pr
 
 
 def still(report: Report) -> list[str]:
-    """Panels that stand still without a reason, and reasons without such a panel."""
-    wrong = [f"{uid}: {title}: constant while traffic varies" for uid, title in sorted(report.constant - set(CONSTANT))]
-    idle = sorted(set(CONSTANT) - report.constant)
-    return wrong + [
-        f"{uid}: {title}: listed as constant (grafana/proof/exceptions.py), but it moves" for uid, title in idle
-    ]
+    """Panels in which nothing moves, and exceptions that nothing needs."""
+    wrong = [f"{uid}: {title}: constant while traffic varies" for uid, title in sorted(report.constant)]
+    idle = sorted(set(NEVER_HERE) - report.excused)
+    return wrong + [f"{words}: excused (grafana/proof/exceptions.py), but all its queries have data" for words in idle]
 
 
 def unnoticed(place: Studio, asks: Prometheus, when: When, dashboards: Mapping[str, dict[str, Any]]) -> str | None:

@@ -6,7 +6,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from grafana.proof.exceptions import NEVER_HERE
@@ -42,12 +42,15 @@ class Verdict:
     """Of one panel.
 
     Attributes:
-        problems: in words; compared: how many values were; constant: nothing in it moved.
+        problems: in words; compared: how many values were.
+        constant: nothing in it moved: no series has two values in the shown range, and none comes or goes.
+        excused: entries of `NEVER_HERE` that a query without data needed.
     """
 
     problems: list[str]
     compared: int = 0
     constant: bool = False
+    excused: set[str] = field(default_factory=set)
 
 
 def judged(panel: Mapping[str, Any], drawn: Mapping[str, Any], prometheus: Prometheus) -> Verdict:
@@ -74,7 +77,10 @@ def judged(panel: Mapping[str, Any], drawn: Mapping[str, Any], prometheus: Prome
         except QueryError as error:
             verdict.problems.append(f"query {target['refId']}: {error}")
             continue
-        if not found and not _needless(target["expr"]):
+        excuses = {words for words in NEVER_HERE if words in target["expr"]}
+        if not found and excuses:
+            verdict.excused |= excuses
+        elif not found:
             verdict.problems.append(f"query {target['refId']}: no data: {target['expr']}")
         expected += found
         moved = moved or any(moves(one, target["start"], target["end"], target["step"]) for one in series)
@@ -86,10 +92,6 @@ def judged(panel: Mapping[str, Any], drawn: Mapping[str, Any], prometheus: Prome
         verdict.compared = len(expected)
         verdict.problems += list(_KINDS[drawn["type"]](panel, drawn, expected))
     return verdict
-
-
-def _needless(expr: str) -> bool:
-    return any(metric in expr for metric in NEVER_HERE)
 
 
 def asked(target: Mapping[str, Any], prometheus: Prometheus) -> tuple[list[Series], list[Expected]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import mimetypes
-import shutil
 import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping
@@ -14,23 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Browser, ConsoleMessage, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage
 
 from grafana.proof.bundle import MissingError
+from tests.chromium import MISSING, chromium, installed
 
 WIDTH: Final = 1600
 HEIGHT_STEP: Final = 38  # pixels of a grid row, as in src/layout.js
 DRAWN_MS: Final = 60_000.0
-CHROMIUM: Final = "/usr/bin/chromium"
-FLAGS: Final = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 PAGE: Final = (
     b'<!doctype html><meta charset="utf-8"><title>proof</title><link rel="stylesheet" href="/main.css">'
     b'<body style="margin:0;background:#111217"><div id="root"></div><script src="/main.js"></script>'
@@ -170,19 +160,14 @@ def studio(dist: Path) -> Iterator[Studio]:
     Raises:
         MissingError: there is no Chromium.
     """
-    chromium = shutil.which("chromium") or (CHROMIUM if Path(CHROMIUM).exists() else None)
-    if chromium is None:
-        raise MissingError(
-            "chromium is not installed: apt-get install chromium fonts-dejavu-core (or make system-deps)"
-        )
+    if installed() is None:
+        raise MissingError(MISSING)
     dashboards: dict[str, bytes] = {}
     handler = type("Bound", (Handler,), {"dist": dist, "dashboards": dashboards})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, sync_playwright() as playwright:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, chromium() as browser:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, name="proof", daemon=True).start()
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         try:
             yield Studio(browser, f"http://127.0.0.1:{server.server_port}", dashboards)
         finally:
-            browser.close()
             server.shutdown()

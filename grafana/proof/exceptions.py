@@ -1,14 +1,9 @@
-"""What the check lets pass, each with its reason; an entry that nothing needs is a problem itself.
-
-A panel stands still when no series of it has two different values in the shown range, and none comes or goes.
-"""
+"""What the check lets pass, each with its reason; an entry that nothing needs is a problem itself."""
 
 from __future__ import annotations
 
 from typing import Final
 
-CONSTANT: Final[dict[tuple[str, str], str]] = {}
-"""(uid of the dashboard, title of the panel) -> why nothing moves in it."""
 NEVER_HERE: Final[dict[str, str]] = {
     "pilotfish_reasoning_output_tokens_total": "a model of random weights does not reason",
     "pilotfish_series_dropped_total": "a page above its limit would lack what other panels show",

@@ -10,7 +10,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 COMMANDS: Final = frozenset({"sh", "bash", "console"})
-DATA: Final = frozenset({"yaml", "json", "python", "ini"})
+DATA: Final = frozenset({"yaml", "json", "python"})
 PICTURES: Final = frozenset({"text", "hex", "px", "promql"})
 NEEDS: Final = ("docker", "cluster", "systemd")
 _FENCE: Final = re.compile(r"^( *)```(.*)$")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import json
 import re
 import subprocess
@@ -94,14 +93,6 @@ def test_python_compiles(block: Block) -> None:
 def test_json_is_json(block: Block) -> None:
     """One document."""
     json.loads(block.text)
-
-
-@of("ini")
-def test_a_unit_is_of_sections_and_keys(block: Block) -> None:
-    """As systemd reads it."""
-    parser = configparser.ConfigParser(strict=False, interpolation=None)
-    parser.read_string(block.text)
-    assert parser.sections()
 
 
 @of("yaml")

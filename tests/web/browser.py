@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright, with an ear for everything that must not happen."""
+"""The agent's page in Chromium, with an ear for everything that must not happen."""
 
 from __future__ import annotations
 
@@ -9,20 +9,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.agent.live import until
 
-CHROMIUM = "/usr/bin/chromium"
-QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 SIZES = {"desk": (1440, 900), "phone": (360, 740), "wall": (2560, 1440)}
 
 
@@ -39,17 +29,6 @@ class Heard:
     errors: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     received: dict[str, int] = field(default_factory=dict)
-
-
-@contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser without a profile."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 @contextlib.contextmanager

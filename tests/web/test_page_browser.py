@@ -9,8 +9,9 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.agent.live import Live, until
+from tests.chromium import chromium
 from tests.system import needs
-from tests.web.browser import chromium, drawn, grave, opened
+from tests.web.browser import drawn, grave, opened
 
 pytestmark = needs("chromium", package="chromium")
 

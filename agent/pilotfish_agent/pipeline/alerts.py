@@ -5,7 +5,6 @@ Prometheus evaluates all of them and sends; these are for the page and `status`,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,15 +13,13 @@ from typing import Any, Final
 from pilotfish_agent.drift.gauges import SEVERITY
 from pilotfish_agent.pipeline.targets import TARGET_UP
 from pilotfish_agent.probe._runner import SUCCESS
-from pilotfish_alerts.rule import Rule
+from pilotfish_alerts.rule import LABEL, STREAMS, Rule
 from pilotfish_alerts.rules import drift_critical, drift_warning, probe_failing, target_down
+from pilotfish_core.config import duration
 from pilotfish_core.metrics import Sample
 from pilotfish_core.nouns import DriftResult
 
-_LABEL = re.compile(r"\{\{ \$labels\.(\w+) \}\}")
-_STREAMS = re.compile(r"\{\{ range.*\{\{ end \}\}")
 _NAMED = 5
-_SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "": 0.0}
 Alert = Mapping[str, Any]
 
 
@@ -42,7 +39,7 @@ class _Local:
     @property
     def hold(self) -> float:
         """Seconds for which it must hold before it fires."""
-        return float(self.rule.hold[:-1] or 0) * _SECONDS[self.rule.hold[-1:]]
+        return duration(self.rule.hold or "0")
 
 
 _RULES: Final[Mapping[str, tuple[_Local, ...]]] = {
@@ -90,11 +87,11 @@ def _alert(
     one: _Local, labels: dict[str, str], began: float, now: float, results: Callable[[], Iterable[DriftResult]]
 ) -> Alert:
     def filled(text: str) -> str:
-        if _STREAMS.search(text):
+        if STREAMS.search(text):
             over = [r for r in results() if r.model == labels.get("model") and r.evidence >= r.threshold]
             named = sorted(over, key=lambda r: -r.evidence / r.threshold)[:_NAMED]
-            text = _STREAMS.sub(lambda _: ", ".join(r.feature for r in named), text)
-        return _LABEL.sub(lambda m: labels.get(m[1], ""), text)
+            text = STREAMS.sub(lambda _: ", ".join(r.feature for r in named), text)
+        return LABEL.sub(lambda m: labels.get(m[1], ""), text)
 
     return {
         "labels": labels,

@@ -209,23 +209,12 @@ function lines(spec) {
 
 const named = (by, name) => by === "quantile" ? {"0.5": "median", "0.99": "99 %"}[name] ?? name : name;
 
-/** The history's numbers of a line: counters become rates, several series one. */
+/** The history's numbers of a line: several series become one. */
 function valuesOf(line, spec) {
-  const columns = line.all.map(one => {
-    const raw = points.values[one.id] ?? [];
-    return one.kind === "counter" ? rates(raw, points.at) : raw;
-  });
+  const columns = line.all.map(one => points.values[one.id] ?? []);
   return points.at.map((_, i) => {
     const here = columns.map(c => c[i] ?? null).filter(v => v !== null);
     return here.length ? (spec.join ?? ((...all) => all.reduce((a, b) => a + b)))(...here) : null;
-  });
-}
-
-/** A counter that falls has started anew: nothing is known of that step. */
-function rates(raw, at) {
-  return raw.map((value, i) => {
-    const before = raw[i - 1] ?? null;
-    return i && value !== null && before !== null && value >= before ? (value - before) / (at[i] - at[i - 1]) : null;
   });
 }
 
