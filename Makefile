@@ -92,7 +92,7 @@ IMAGE_LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes 
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet
 
 lock: ## requirements.lock anew, and the image's (uv)
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --extra agent --group dev --group demo \
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --extra agent --extra parquet --group dev --group demo \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet -o requirements.lock
 	@$(IMAGE_LOCK) pyproject.toml --extra agent -o deploy/container/requirements.txt
 	@$(IMAGE_LOCK) deploy/container/build.in -o deploy/container/requirements-build.txt
