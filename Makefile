@@ -10,7 +10,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --no-input
 # What a target does stands behind its name: `make` alone prints that.
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-slow check wheel dev coverage bench bars bars-slow dashboards-check docs screenshots docs-reference system-deps lock lock-servers clean
+.PHONY: help demo test test-slow check wheel dev coverage bench bars bars-slow dashboards-check docs screenshots docs-reference system-deps lock lock-servers lock-peers clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name words; do printf '%-16s%s\n' "$$name" "$$words"; done
@@ -63,7 +63,7 @@ bars-slow: $(VENV)/.wheel ## the rows of minutes
 
 bench: $(VENV)/.wheel ## all groups of bars, and the table of docs/overhead.md
 	@set -o pipefail; measured=$$(mktemp -d); trap 'rm -rf "$$measured"' EXIT; \
-	for group in $$(ls -d benchmarks/*/__init__.py | cut -d/ -f2 | grep -vx -e reference -e servers); do \
+	for group in $$(ls -d benchmarks/*/__init__.py | cut -d/ -f2 | grep -vx -e reference -e servers -e peers); do \
 	  $(PY) -m benchmarks.bars $$group | tee "$$measured/$$group" || short=1; done; \
 	$(PY) -m benchmarks.overhead "$$measured"/* && [ -z "$$short" ]
 
@@ -97,12 +97,15 @@ lock: ## requirements.lock anew, and the image's (uv)
 	@$(IMAGE_LOCK) pyproject.toml --extra agent -o deploy/container/requirements.txt
 	@$(IMAGE_LOCK) deploy/container/build.in -o deploy/container/requirements-build.txt
 
-# Interpreters of the real servers that benchmarks/capture runs; .servers/ is built from them when it is needed.
+# Interpreters of the real servers that benchmarks/capture runs and of the peers of make bench-drift: built when they are needed.
+LOCK_EACH = @for name in $(1)/*.in; do uv pip compile $$name --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command "make $@" --quiet -o $${name%.in}.txt; done
+
 lock-servers: ## benchmarks/servers/locks/*.txt anew (uv)
-	@for name in $$(ls benchmarks/servers/locks/*.in); do \
-	  uv pip compile $$name --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	    --custom-compile-command "make lock-servers" --quiet -o $${name%.in}.txt; \
-	done
+	$(call LOCK_EACH,benchmarks/servers/locks)
+
+lock-peers: ## benchmarks/peers/locks/*.txt anew (uv)
+	$(call LOCK_EACH,benchmarks/peers/locks)
 
 clean: ## everything that was built
-	rm -rf $(VENV) .servers .images .proof site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf $(VENV) .servers .peers .images .proof site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

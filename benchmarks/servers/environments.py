@@ -1,15 +1,12 @@
-"""Interpreters of real servers: ``.servers/NAME``, built from the hashed lock file ``locks/NAME.txt`` when needed."""
+"""Interpreters of real servers: ``.servers/NAME`` from ``locks/NAME.txt`` (25 to 75 s, 300 to 850 MB each)."""
 
 from __future__ import annotations
 
-import hashlib
 import pathlib
-import shutil
-import subprocess
-import sys
+
+from benchmarks.environments import ROOT, built
 
 HERE = pathlib.Path(__file__).parent
-ROOT = HERE.parent.parent
 FOLDER = ROOT / ".servers"
 
 
@@ -19,16 +16,5 @@ def locks() -> list[str]:
 
 
 def python(name: str) -> str:
-    """The interpreter of an environment; builds it (25 to 75 s, 300 to 850 MB) when its lock file has changed."""
-    lock = HERE / "locks" / f"{name}.txt"
-    folder, mark = FOLDER / name, FOLDER / f"{name}.lock"
-    digest = hashlib.sha256(lock.read_bytes()).hexdigest()
-    if not mark.exists() or mark.read_text(encoding="ascii") != digest:
-        print(f"building {folder} from {lock.name}", file=sys.stderr)
-        mark.unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
-        subprocess.run([*pip, "--quiet", "--require-hashes", "-r", str(lock)], check=True, stdout=sys.stderr)
-        mark.write_text(digest, encoding="ascii")
-    return str(folder / "bin" / "python")
+    """The interpreter of an environment, built when needed."""
+    return built(HERE / "locks" / f"{name}.txt", FOLDER)
