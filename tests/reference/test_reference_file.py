@@ -63,6 +63,75 @@ def test_the_file_comes_back_equal() -> None:
     assert again.ignored == (Ignored("id", "an identifier"),)
 
 
+def seasonal() -> Reference:
+    """A reference by hour with a ranked stream, one with a table for each hour, and a part of a composite one."""
+    hours = np.arange(24.0)
+    text = FeatureReference(
+        "c",
+        "categorical",
+        96,
+        np.array([72, 24, 0]),
+        levels=("x",),
+        stratum_counts=np.array([[3, 1, 0]] * 24),
+    )
+    ranked = FeatureReference(
+        "n",
+        "numeric",
+        96,
+        np.array([2, 2, 0, 0, 0]),
+        np.array([12.0]),
+        None,
+        positions(1),
+        stratum_edges=hours[:, None],
+    )
+    part = FeatureReference(
+        "e.p1", "numeric", 96, np.array([48, 48, 0, 0, 0]), np.array([0.5]), None, positions(1), part_of="e", part="p"
+    )
+    return made(
+        features=(text, ranked, part),
+        strata={"kind": "hour", "rows": [4] * 24, "timezone": "Europe/Berlin"},
+        encoders={"e": {"kind": "embedding", "centres": [[0.5]]}},
+    )
+
+
+def test_strata_parts_and_encoders_come_back_equal() -> None:
+    """What only some streams have survives the file and counts in the id."""
+    reference = seasonal()
+    again = Reference.from_json(reference.to_json())
+    assert again.to_json() == reference.to_json()
+    text, ranked, part = again.features
+    assert text.stratum_counts is not None
+    assert text.stratum_counts.tolist() == [[3, 1, 0]] * 24
+    assert ranked.stratum_edges is not None
+    assert [ranked.binner(h).ids(np.array([11.5])).item() for h in (11, 12)] == [1, 0]
+    assert (part.part_of, part.part) == ("e", "p")
+    assert again.encoders == reference.encoders
+    others = (
+        replace(reference, encoders={}),
+        replace(reference, strata=reference.strata | {"timezone": "UTC"}),
+        replace(reference, features=(text, ranked, replace(part, part_of="f"))),
+        replace(reference, features=(text, replace(ranked, stratum_edges=np.arange(24.0)[:, None] + 1), part)),
+    )
+    assert len({r.id for r in (reference, *others)}) == 5
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("strata", {"kind": "moon", "rows": []}),
+        ("strata", {"kind": "hour", "rows": [], "timezone": "Mars/Olympus"}),
+        ("strata", {"kind": "hour_of_week", "rows": []}),
+        ("encoders", [1]),
+    ],
+)
+def test_impossible_strata_are_refused(field: str, value: object) -> None:
+    """Strata that are unknown, or not those that the streams have, are a damaged reference."""
+    data = json.loads(seasonal().to_json())
+    data[field] = value
+    with pytest.raises(DataError, match="damaged"):
+        Reference.from_json(json.dumps(data))
+
+
 def test_the_text_is_canonical() -> None:
     """UTF-8 unescaped, sorted keys, compact separators, shortest floats; the fields of the specification."""
     text = made().to_json()

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pilotfish_agent.drift.strata import Strata
 from pilotfish_agent.windows.binning import LevelBinner, NumericBinner
 from pilotfish_core.errors import DataError, UsageError
 
@@ -51,6 +52,11 @@ class FeatureReference:
         phi: inflation by dependence, >= 1; `phi_source`: how it is known.
         log_abs_mean: mean of log|x| over the finite values that are not 0, None where there are none.
         zero_share: share of zeros among the finite values, None where there are none.
+        part_of: name of the composite stream (an embedding, say) that this one is a part of, None for a plain one.
+        part: which part of it, in words: "cell", "distance to its own centre", "projection 3".
+        stratum_edges: (S, E), edges of each stratum, of a numeric stream whose rows are ranked inside their own
+            stratum. Then ``counts`` are those of one stratum (they are alike in all) and ``edges`` the medians.
+        stratum_counts: int64 (S, K), of a stream that keeps a table for each stratum; they add up to ``counts``.
     """
 
     name: str
@@ -64,9 +70,15 @@ class FeatureReference:
     phi_source: PhiSource = "unknown"
     log_abs_mean: float | None = None
     zero_share: float | None = None
+    part_of: str | None = None
+    part: str = ""
+    stratum_edges: NDArray[np.float64] | None = None
+    stratum_counts: NDArray[np.int64] | None = None
 
-    def binner(self) -> Binner:
-        """What turns a column into counts of the same K bins."""
+    def binner(self, stratum: int = 0) -> Binner:
+        """What turns a column of rows of one stratum into counts of the same K bins."""
+        if self.stratum_edges is not None:
+            return NumericBinner(self.stratum_edges[stratum])
         if self.edges is not None:
             return NumericBinner(self.edges)
         return LevelBinner(self.levels or ())
@@ -92,7 +104,8 @@ class Reference:
         source: base name of the data file, None when learnt from traffic.
         tick_rows: mean rows of a tick that phi was computed from, None without times.
         seed: of the sample that set the edges, None when all rows did.
-        strata: kind and rows of each; ``none`` for now.
+        strata: ``kind``, ``rows`` of each and, but for kind ``none``, the ``timezone`` (`strata.Strata`).
+        encoders: how columns become the parts of composite streams, by the composite's name (`encoders`).
         id: 12 hex digits, equal where all that counts is compared with is equal.
     """
 
@@ -109,13 +122,15 @@ class Reference:
     tick_rows: float | None = None
     seed: int | None = None
     strata: Mapping[str, Any] = field(default_factory=lambda: {"kind": "none", "rows": []})
+    encoders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     id: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         """Computes the id once: it is asked for each second."""
         content = [_identity(f) for f in sorted(self.features, key=lambda f: f.name)]
-        text = _dump([content, dict(self.strata)])
+        encoders = [{name: dict(e) for name, e in self.encoders.items()}] if self.encoders else []
+        text = _dump([content, dict(self.strata), *encoders])
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         object.__setattr__(self, "id", digest[:12])
 
@@ -140,6 +155,7 @@ class Reference:
                 "tick_rows": self.tick_rows,
                 "seed": self.seed,
                 "strata": dict(self.strata),
+                **({"encoders": {name: dict(e) for name, e in self.encoders.items()}} if self.encoders else {}),
                 "features": [_feature_json(f) for f in self.features],
                 "ignored": [{"name": i.name, "reason": i.reason} for i in self.ignored],
             }
@@ -215,6 +231,10 @@ def _parse(data: dict[str, Any]) -> Reference:
     names = [f.name for f in features]
     if len(set(names)) != len(names):
         raise ValueError("a feature stands there twice")
+    strata = dict(data["strata"])
+    count = Strata.of(strata).count
+    if any(len(own) != count for f in features for own in (f.stratum_edges, f.stratum_counts) if own is not None):
+        raise ValueError(f"strata of a feature are not the {count} of {strata.get('kind')!r}")
     return Reference(
         created=float(data["created"]),
         model=_text(data["model"]),
@@ -228,7 +248,8 @@ def _parse(data: dict[str, Any]) -> Reference:
         source=_text(data["source"]),
         tick_rows=_number(data["tick_rows"]),
         seed=None if data.get("seed") is None else int(data["seed"]),
-        strata=dict(data["strata"]),
+        strata=strata,
+        encoders={str(name): dict(encoder) for name, encoder in dict(data.get("encoders", {})).items()},
     )
 
 
@@ -238,8 +259,10 @@ def _parse_feature(data: dict[str, Any]) -> FeatureReference:
         raise ValueError(f"feature {name!r} of kind {kind!r}")
     counts = np.array([_count(c) for c in data["counts"]], np.int64)
     edges, levels, special = None, None, {str(k): _count(v) for k, v in data["special"].items()}
+    stratum_edges, stratum_counts = _by_stratum(data, len(counts))
     if kind == "numeric":
-        edges = np.array([float(e) for e in data["edges"]], np.float64)
+        own = data["edges"] if stratum_edges is None else middle_edges(stratum_edges)
+        edges = np.array([float(e) for e in own], np.float64)
         size, want = len(edges) + 4, positions(len(edges))
     else:
         levels, want = tuple(data["levels"]), {}
@@ -265,9 +288,34 @@ def _parse_feature(data: dict[str, Any]) -> FeatureReference:
         phi_source=data["phi_source"],
         log_abs_mean=_number(data["log_abs_mean"]),
         zero_share=_number(data["zero_share"]),
+        part_of=_text(data.get("part_of")),
+        part=_text(data.get("part")) or "",
+        stratum_edges=stratum_edges,
+        stratum_counts=stratum_counts,
     )
-    made.binner()  # refuses edges that do not ascend and levels that repeat
+    for stratum in range(1 if stratum_edges is None else len(stratum_edges)):
+        made.binner(stratum)  # refuses edges that do not ascend and levels that repeat
+    if stratum_counts is not None and (stratum_counts.sum(0) != counts).any():
+        raise ValueError(f"{name}: counts of the strata do not add up")
     return made
+
+
+def _by_stratum(data: Mapping[str, Any], size: int) -> tuple[NDArray[np.float64] | None, NDArray[np.int64] | None]:
+    """Edges (S, E) or counts (S, K) of each stratum, where a stream has them."""
+    edges = counts = None
+    if (own := data.get("stratum_edges")) is not None:
+        edges = np.array([[float(e) for e in row] for row in own], np.float64)
+    if (own := data.get("stratum_counts")) is not None:
+        counts = np.array([[_count(c) for c in row] for row in own], np.int64)
+    if (edges is not None and edges.ndim != 2) or (counts is not None and counts.shape[1:] != (size,)):
+        raise ValueError(f"{data['name']}: strata of different lengths")
+    return edges, counts
+
+
+def middle_edges(stratum_edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The median of each edge over the strata, for words: edges that ascend in all strata ascend here too."""
+    ordered: NDArray[np.float64] = np.sort(stratum_edges, axis=0)[len(stratum_edges) // 2]
+    return ordered
 
 
 def positions(edges: int) -> dict[str, int]:
@@ -293,11 +341,23 @@ def require(reference: Reference, names: Sequence[str], source: str) -> None:
 
 def _identity(f: FeatureReference) -> list[Any]:
     where = f.edges.tolist() if f.edges is not None else list(f.levels or ())
-    return [f.name, f.kind, where, f.counts.tolist(), dict(f.special)]
+    return [f.name, f.kind, where, f.counts.tolist(), dict(f.special), *_optional(f).items()]
+
+
+def _optional(f: FeatureReference) -> dict[str, Any]:
+    """What only some streams have."""
+    found: dict[str, Any] = {"part_of": f.part_of, "part": f.part} if f.part_of is not None else {}
+    if f.stratum_edges is not None:
+        found["stratum_edges"] = f.stratum_edges.tolist()
+    if f.stratum_counts is not None:
+        found["stratum_counts"] = f.stratum_counts.tolist()
+    return found
 
 
 def _feature_json(f: FeatureReference) -> dict[str, Any]:
     where = {"edges": f.edges.tolist()} if f.edges is not None else {"levels": list(f.levels or ())}
+    if f.stratum_edges is not None:
+        where = {}
     return {
         "name": f.name,
         "kind": f.kind,
@@ -309,6 +369,7 @@ def _feature_json(f: FeatureReference) -> dict[str, Any]:
         "phi_source": f.phi_source,
         "log_abs_mean": f.log_abs_mean,
         "zero_share": f.zero_share,
+        **_optional(f),
     }
 
 
