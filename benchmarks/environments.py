@@ -1,4 +1,4 @@
-"""Interpreters that benchmarks need beside our own: built from a hashed lock file when needed, kept until it changes."""
+"""Interpreters that benchmarks need beside our own: built from a hashed lock file when that has changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 def built(lock: pathlib.Path, folder: pathlib.Path) -> str:
-    """The interpreter of the environment ``FOLDER/NAME`` of ``NAME.txt``; builds it (20 to 120 s) when the file changed."""
+    """The interpreter of ``FOLDER/NAME``, the environment of ``NAME.txt``; building takes 20 to 120 s."""
     folder.mkdir(exist_ok=True)
     home, mark = folder / lock.stem, folder / f"{lock.stem}.lock"
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()
