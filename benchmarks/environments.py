@@ -26,6 +26,7 @@ def built(lock: pathlib.Path, folder: pathlib.Path) -> str:
             subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
             pip = [str(home / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
             # the lock is whole; pip would not take its pins for those that name an extra
-            subprocess.run([*pip, "--quiet", "--require-hashes", "--no-deps", "-r", str(lock)], check=True, stdout=sys.stderr)
+            options = ["--quiet", "--require-hashes", "--no-deps", "-r", str(lock)]
+            subprocess.run([*pip, *options], check=True, stdout=sys.stderr)
             mark.write_text(digest, encoding="ascii")
     return str(home / "bin" / "python")
