@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from string import Template
 from typing import Any
 
 import yaml
 
-from pilotfish_alerts.rule import JOB, LABEL, STREAMS, Check, Firing, Rule
+from pilotfish_alerts import fleet
+from pilotfish_alerts.rule import JOB, LABEL, STREAMS, Check, Firing, Rule, Setting
 from pilotfish_core import registry
 from pilotfish_core.errors import UsageError
 
@@ -28,13 +29,18 @@ def rules() -> tuple[Rule, ...]:
     return tuple(module.RULE for _, module in registry.parts(PACKAGE))
 
 
-def settings(all_rules: Iterable[Rule], changed: Mapping[str, str]) -> dict[str, str]:
+def every_setting() -> dict[str, Setting]:
+    """What can be changed, by name: of alerts and of recording rules."""
+    return {s.name: s for s in (*(s for rule in rules() for s in rule.settings), *fleet.SETTINGS)}
+
+
+def settings(changed: Mapping[str, str]) -> dict[str, str]:
     """The value of every setting.
 
     Raises:
         UsageError: a setting that no rule has, or a value that could break out of its place in PromQL.
     """
-    defaults = {s.name: s.default for r in all_rules for s in r.settings}
+    defaults = {name: s.default for name, s in every_setting().items()}
     values = dict(defaults)
     for name, value in changed.items():
         if name not in values:
@@ -81,7 +87,7 @@ def promtool_tests(rule_file: str, runbooks: str = RUNBOOKS) -> dict[str, str]:
         runbooks: as it was given there.
     """
     every = rules()
-    values = settings(every, {})
+    values = settings({})
     files: dict[str, list[dict[str, Any]]] = {}
     for rule in every:
         for scenario in rule.scenarios:
@@ -96,9 +102,15 @@ def promtool_tests(rule_file: str, runbooks: str = RUNBOOKS) -> dict[str, str]:
 
 
 def _groups(changed: Mapping[str, str], runbooks: str) -> dict[str, Any]:
-    every = rules()
-    values = settings(every, changed)
-    return {"groups": [{"name": _GROUP, "rules": [_entry(r, values, runbooks) for r in every]}]}
+    values = settings(changed)
+    alerts = {"name": _GROUP, "rules": [_entry(r, values, runbooks) for r in rules()]}
+    records = {"name": fleet.GROUP, "interval": fleet.INTERVAL, "rules": [_record(r, values) for r in fleet.RECORDS]}
+    return {"groups": [alerts, records]}
+
+
+def _record(record: fleet.Record, values: Mapping[str, str]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"record": record.name, "expr": Template(record.expr).substitute(values)}
+    return entry | ({"labels": record.labels} if record.labels else {})
 
 
 def _entry(rule: Rule, values: Mapping[str, str], runbooks: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``pilotfish rules``: the alert rules, as a Prometheus rule file or a Kubernetes PrometheusRule, to stdout."""
+"""``pilotfish rules``: alerts and recording rules, as a Prometheus rule file or a PrometheusRule, to stdout."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import json
 import sys
 
 from pilotfish_alerts import generate
-from pilotfish_alerts.rule import Setting
 from pilotfish_core.errors import UsageError
 
-HELP = "print the alert rules for Prometheus"
+HELP = "print the alert and recording rules for Prometheus"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -58,16 +57,12 @@ def _pair(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _found() -> dict[str, Setting]:
-    return {s.name: s for rule in generate.rules() for s in rule.settings}
-
-
 def _settings_json() -> str:
-    listed = [{"name": n, "default": s.default, "about": s.help} for n, s in sorted(_found().items())]
+    listed = [{"name": n, "default": s.default, "about": s.help} for n, s in sorted(generate.every_setting().items())]
     return json.dumps({"settings": listed}, indent=2) + "\n"
 
 
 def _settings() -> str:
-    found = _found()
+    found = generate.every_setting()
     wide = max(map(len, found))
     return "".join(f"{n:<{wide}}  {found[n].default:<10}  {found[n].help}\n" for n in sorted(found))

@@ -112,6 +112,11 @@ class Comparison:
         """All counts so far (width,), those of the open tick included as far as they are binned."""
         return self._totals + self.open.counts
 
+    @property
+    def closed(self) -> Ints:
+        """All counts of closed ticks so far (width,)."""
+        return self._totals
+
     def add(self, batch: ObservationBatch, features: Mask | None, predictions: Mask | None) -> None:
         """Rows of the open tick."""
         self.open.add(batch, features, predictions)

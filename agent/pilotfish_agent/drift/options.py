@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pilotfish_core.config import Budget, budget, integer, number, option, positive_duration
+from pilotfish_core.config import Budget, budget, choice, integer, number, option, positive_duration
 
 SECTION: Final = "drift"
 DEFAULT_BUDGET: Final = Budget(1, 30 * 86400.0, "1 per 30d")
@@ -38,4 +38,10 @@ class Config:
     replicas: int = option(1, integer(1, 100_000), "Highest expected number of replicas; they share the budget.", "1")
     dependence: str | float = option(
         "auto", _dependence, "How many rows count as one; 1 when rows are independent, auto learns it.", "auto"
+    )
+    bins: str = option(
+        "off",
+        choice("off", "topk", "all"),
+        "Bin counters for drift over all replicas: off, of 50 streams (topk), or of all.",
+        "topk",
     )

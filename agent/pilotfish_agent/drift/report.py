@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pilotfish_agent.drift import gauges
+from pilotfish_agent.drift import fleet, gauges
 from pilotfish_agent.drift.comparison import Comparison
 from pilotfish_agent.drift.effect import Effect, effect
 from pilotfish_agent.drift.explain import shown
@@ -193,17 +193,29 @@ class Cache:
     def __init__(self) -> None:
         self._gauges: tuple[object, tuple[Sample, ...]] = (None, ())
         self._counts: tuple[object, tuple[Sample, ...]] = (None, ())
+        self._bins: fleet.Bins | None = None
 
     def samples(self, watch: DriftWatch, make: gauges.Labels) -> tuple[Sample, ...]:
         """All samples of the model."""
         key = (watch.changes, make)
         if self._gauges[0] != key:
-            self._gauges = (key, tuple(_gauges(watch, make)))
+            self._gauges = (key, (*_gauges(watch, make), *self._of_fleet(watch, make)))
         counted = (watch.changes, watch.clock.rows, make)
         if self._counts[0] != counted:
             rows = (*watch.counters().samples(make), *watch.predicted.samples(make))
             self._counts = (counted, rows)
         return self._gauges[1] + self._counts[1]
+
+    def _of_fleet(self, watch: DriftWatch, make: gauges.Labels) -> Iterator[Sample]:
+        """Bin counters after the last closed tick; a reference that is still learnt is no other replica's."""
+        comparison = watch.comparison
+        if comparison is None or watch.learner is not None:
+            return
+        if self._bins is None or self._bins.streams is not comparison.streams:
+            self._bins = fleet.Bins(comparison.streams, watch.config.bins)
+        if comparison.judge is not None:
+            self._bins.drifting({f for f, level in comparison.judge.latches if level == ALARM})
+        yield from self._bins.samples(make, comparison.closed)
 
 
 def _gauges(watch: DriftWatch, make: gauges.Labels) -> Iterator[Sample]:

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pilotfish_agent.drift import builder, checkpoint, gauges, phi, report
+from pilotfish_agent.drift import builder, checkpoint, fleet, gauges, phi, report
 from pilotfish_agent.drift.comparison import Comparison, TableRequest, budget_ticks, table_request
 from pilotfish_agent.drift.ingest import Columns, Repeats, chosen, columns_of, counting, segment_counts
 from pilotfish_agent.drift.judge import Judge, Terms
@@ -32,7 +32,7 @@ from pilotfish_core.metrics import Sample
 from pilotfish_core.nouns import DriftResult, DriftState, ModelStatus, ObservationBatch
 
 __all__ = ["METRICS", "SECTION", "Config", "DriftWatch", "TableRequest"]
-METRICS: Final = gauges.METRICS
+METRICS: Final = (*gauges.METRICS, *fleet.METRICS)
 MAX_FEATURES: Final = 1_000
 SEGMENT_CELLS: Final = 1 << 20
 """Counts of so many bins are made at once in `run`: 8 MiB."""
