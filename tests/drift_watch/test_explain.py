@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotfish_agent.drift import tables
-from pilotfish_agent.drift.effect import Effect
-from pilotfish_agent.drift.explain import Crossing, moment, percent, sentence, shown, what_changed
+from pilotfish_agent.drift.changes import Moved, most_moved, names_bins, what_changed
+from pilotfish_agent.drift.dictionary import family
+from pilotfish_agent.drift.explain import moment, percent, shown
+from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.reference import FeatureReference, positions
 from pilotfish_agent.drift.tables import StreamTables, TableSpec
 
@@ -63,29 +65,18 @@ def since(**moved: int) -> np.ndarray:
             since(b15=400),
             "mean up by about 0.31 sd (median 8 -> 9.5), spread x1.2 (middle half 4 to 12 -> 4.75 to 14.25)",
         ),
-        ("spike3", since(b3=300), "values between 3 and 4: 6.19 % -> 16.5 %"),
-        ("spike0", since(b0=300), "values up to 1: 6.19 % -> 16.5 %"),
-        ("spike15", since(b15=300), "values above 15: 6.19 % -> 16.5 %"),
+        ("spike3", since(b3=300), "values between 3 and 4: 6.19 % -> 16.5 % (x2.7)"),
+        ("spike0", since(b0=300), "values up to 1: 6.19 % -> 16.5 % (x2.7)"),
+        ("spike15", since(b15=300), "values above 15: 6.19 % -> 16.5 % (x2.7)"),
         ("oct1x2", since(b2=200, b3=200), "values between 2 and 4: 12.4 % -> 22 %"),
-        ("sp0+.05", since(b16=100), "missing 0.99 % -> 5.88 %"),
+        ("sp0+.05", since(b16=100), "missing 0.99 % -> 5.88 % (x5.9)"),
         ("sp1+.01", since(b17=30), "+inf 0 % -> 1.82 %"),
         ("sp2+.01", since(b18=30), "-inf 0 % -> 1.82 %"),
-        (
-            "plug_fine10000",
-            since(b0=300, b7=0),
-            (
-                "shape changed: values up to 1: 6.19 % -> 17.5 %, values between 7 and 8: 6.19 % -> 0 %, "
-                "values between 1 and 2: 6.19 % -> 5.83 %"
-            ),
-        ),
-        (
-            "kurt+0.5",
-            since(b0=200, b15=200),
-            (
-                "shape changed: values up to 1: 6.19 % -> 11 %, values above 15: 6.19 % -> 11 %, "
-                "values between 1 and 2: 6.19 % -> 5.51 %"
-            ),
-        ),
+        ("plug_fine10000", since(b0=300, b7=0), "shape changed"),
+        ("skew+0.25", since(b15=400), "shape changed, skewed towards high values"),
+        ("skew-0.1", since(b0=400), "shape changed, skewed towards low values"),
+        ("kurt+0.5", since(b0=200, b15=200), "shape changed, heavier tails"),
+        ("kurt-0.25", since(b0=10, b15=10), "shape changed, lighter tails"),
     ],
 )
 def test_numeric_changes(winner: str, counts: np.ndarray, text: str) -> None:
@@ -102,13 +93,13 @@ def test_tails() -> None:
     now = counts.astype(float)
     now[32] = 500.0
     assert what_changed(stream, table, "tail_hi1e-02x5", now) == (
-        "values beyond the reference's 99 % point: 1.05 % -> 5.05 %"
+        "upper tail x4.8 (values beyond the reference's 99 % point: 1.05 % -> 5.05 %)"
     )
     assert what_changed(stream, table, "tail_lo1e-02x5", now) == (
-        "values below the reference's 1 % point: 1.05 % -> 1.01 %"
+        "lower tail x0.96 (values below the reference's 1 % point: 1.05 % -> 1.01 %)"
     )
     assert what_changed(stream, table, "tail_both1e-02x5", now) == (
-        "values beyond the reference's 1 % and 99 % points: 2.11 % -> 6.06 %"
+        "tails x2.9 (values beyond the reference's 1 % and 99 % points: 2.11 % -> 6.06 %)"
     )
 
 
@@ -116,10 +107,10 @@ def test_tails() -> None:
     ("winner", "counts", "text"),
     [
         ("cat1x2.0", [400, 400, 200, 0, 0], "'B' 30 % -> 40 %"),
-        ("cat0x0.5", [250, 550, 200, 0, 0], "'A' 50 % -> 25 %, 'B' 30 % -> 55 %"),
+        ("cat0x0.5", [250, 550, 200, 0, 0], "'A' 50 % -> 25 % (x0.5), 'B' 30 % -> 55 %"),
         ("cat3+.01", [490, 300, 190, 20, 0], "unseen categories 0 % -> 2 %"),
         ("cat4+.01", [490, 300, 190, 0, 20], "missing 0 % -> 2 %"),
-        ("plug_coarse1000", [400, 300, 300, 0, 0], "shape changed: 'C' 20 % -> 30 %, 'A' 50 % -> 40 %"),
+        ("plug_coarse1000", [400, 300, 300, 0, 0], "shares of the levels changed"),
     ],
 )
 def test_categories(winner: str, counts: list[int], text: str) -> None:
@@ -132,36 +123,114 @@ def test_no_rows_since() -> None:
     assert what_changed(AMOUNT, AMOUNT_TABLES, "loc+0.4", np.zeros(19)) == "distribution changed"
 
 
+def test_every_family_has_words_and_none_is_forgotten() -> None:
+    """Whatever alternative wins, the text names a change, and either it or the bins beside it have numbers."""
+    for stream, table, counts in ((AMOUNT, AMOUNT_TABLES, since(b15=300, b16=50)), (COLOUR, COLOUR_TABLES, since_b())):
+        for winner in table.names:
+            text = what_changed(stream, table, winner, counts)
+            assert text != "distribution changed"
+            moved = () if names_bins(winner) else most_moved(stream, table, winner, counts)
+            assert any(c.isdigit() for c in text) or moved, (winner, family(winner))
+
+
+def since_b() -> np.ndarray:
+    return np.array([400.0, 400, 200, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("winner", "counts", "moved"),
+    [
+        ("loc+0.4", since(b15=400, b14=200), Moved("values above 14", 2000 / 16160, 600 / 2016)),
+        ("plug_coarse1000", since(b15=400), Moved("values above 14", 2000 / 16160, 500 / 1916)),
+        ("plug_fine10000", since(b7=400), Moved("values between 7 and 8", 1000 / 16160, 400 / 1916)),
+        ("sp0+.05", since(b16=200), Moved("missing", 160 / 16160, 200 / 1800)),
+    ],
+)
+def test_the_bins_that_moved_most(winner: str, counts: np.ndarray, moved: Moved) -> None:
+    """Eighths where the whole distribution moved, single bins where one may have; shares add up."""
+    found = most_moved(AMOUNT, AMOUNT_TABLES, winner, counts)
+    assert found[0].words == moved.words
+    assert found[0][1:] == pytest.approx(moved[1:])
+    assert len(found) <= 5
+
+
+def test_bins_of_categories() -> None:
+    """Levels by name."""
+    found = most_moved(COLOUR, COLOUR_TABLES, "plug_coarse1000", np.array([400.0, 300, 300, 0, 0]))
+    assert [m.words for m in found] == ["'C'", "'A'"]
+
+
+def test_an_hour_has_ranks_of_its_own() -> None:
+    """Where each hour has edges of its own, words name ranks: the median's edges are nobody's."""
+    stream = replace(AMOUNT, stratum_edges=np.stack([EDGES, EDGES + 1]))
+    text = what_changed(stream, AMOUNT_TABLES, "spike3", since(b3=300))
+    assert text == "values between the 18.8 % and 25 % points of their hour: 6.19 % -> 16.5 % (x2.7)"
+    assert what_changed(stream, AMOUNT_TABLES, "loc+0.4", since(b15=400)) == "mean up by about 0.31 sd"
+
+
+def entry(**facts: object) -> Entry:
+    usual = {
+        "kind": "alarm",
+        "level": "alarm",
+        "model": "m",
+        "feature": "amount",
+        "ts": 1_700_000_100.0,
+        "began": 1_700_000_000.0,
+        "row": 9_000,
+        "since_rows": 1_200,
+        "severity": "warning",
+        "evidence": 16.04,
+        "threshold": 15.31,
+        "effect": 0.413,
+        "effect_lower": 0.302,
+        "effect_upper": 0.524,
+        "what": "missing 1 % -> 5 %",
+        "budget": "1 per 30d",
+    }
+    return Entry(**{**usual, **facts})  # type: ignore[arg-type]
+
+
 def test_the_whole_sentence() -> None:
     """The golden text of an alarm."""
-    crossing = Crossing(
-        stream="amount",
-        level=1,
-        what="missing 1 % -> 5 %",
-        effect=Effect(0.413, 0.302, 0.524),
-        began=1_700_000_000.0,
-        rows=1_200,
-        evidence=16.04,
-        threshold=15.31,
-        budget="1 per 30d",
-        score_moved=False,
-    )
-    assert sentence(crossing) == (
+    assert entry(score_moved=False).explanation == (
         "amount: missing 1 % -> 5 %, effect 0.41 [0.30, 0.52] at the alarm, "
         "began 2023-11-14T22:13:20Z (1,200 rows ago), evidence 16.0 of 15.3 nats (budget 1 per 30d); "
         "@score has not moved"
     )
 
 
-def test_the_sentence_of_the_model_and_of_a_held_back_alarm() -> None:
-    """`@model` has no effect; an alarm that is only info says why."""
-    crossing = Crossing(
-        "@model", 1, "several: a, b", None, 0.0, 40, 12.0, 11.5, "2 per 1d", None, "the reference is provisional"
+def test_all_that_can_be_beside_it() -> None:
+    """The part of a composite stream, bins, company, score, hints: in this order, each only where it applies."""
+    text = entry(
+        feature="emb",
+        part="distance to its own centre",
+        bins=[["values above 2", 0.125, 0.5], ["values up to 1", 0.125, 0.02]],
+        together=["a", "b", "c", "d", "e", "f", "g"],
+        score_moved=True,
+        hints=["looks like a unit change x1000"],
+        held_back="the reference is provisional",
+        timed=False,
+    ).explanation
+    assert text == (
+        "emb: distance to its own centre: missing 1 % -> 5 %, effect 0.41 [0.30, 0.52] at the alarm, "
+        "began 1,200 rows ago, evidence 16.0 of 15.3 nats (budget 1 per 30d); "
+        "most moved: values above 2 12.5 % -> 50 %, values up to 1 12.5 % -> 2 %; "
+        "moved together with a, b, c, d, e and 2 more; @score moved too; looks like a unit change x1000; "
+        "severity info: the reference is provisional"
     )
-    assert sentence(crossing) == (
-        "@model: several: a, b, began 1970-01-01T00:00:00Z (40 rows ago), evidence 12.0 of 11.5 nats "
-        "(budget 2 per 1d); severity info: the reference is provisional"
+
+
+def test_the_sentence_of_the_model() -> None:
+    """`@model` has no effect."""
+    none = {"effect": None, "effect_lower": None, "effect_upper": None}
+    assert entry(feature="@model", what="several: a, b", began=0.0, since_rows=40, **none).explanation == (
+        "@model: several: a, b, began 1970-01-01T00:00:00Z (40 rows ago), evidence 16.0 of 15.3 nats (budget 1 per 30d)"
     )
+
+
+def test_a_resolution_says_how_it_ended() -> None:
+    """And nothing of the alarm's numbers."""
+    assert entry(kind="resolved", what="back to the reference").explanation == "amount: back to the reference"
 
 
 @pytest.mark.parametrize(
@@ -189,4 +258,4 @@ def test_a_bin_that_the_reference_had_rows_in_is_not_called_unseen() -> None:
     """Rare levels of the reference count as other: a rise of them is no news of a new level."""
     stream = replace(COLOUR, counts=np.array([400, 300, 200, 100, 0], np.int64))
     text = what_changed(stream, COLOUR_TABLES, "cat3x2.0", np.array([350.0, 250, 200, 200, 0]))
-    assert text == "other categories 10 % -> 20 %"
+    assert text == "other categories 10 % -> 20 % (x2)"

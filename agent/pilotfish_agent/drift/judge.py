@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from pilotfish_agent.drift import explain
+from pilotfish_agent.drift import changes, explain
 from pilotfish_agent.drift.detectors.shiryaev_roberts import Engine
 from pilotfish_agent.drift.effect import Effect, effect
 from pilotfish_agent.drift.latch import (
@@ -26,6 +26,7 @@ from pilotfish_agent.drift.streams import MODEL, PREDICTION, SCORE
 from pilotfish_agent.drift.tables import StreamTables
 from pilotfish_agent.drift.tested import Floats, Ints, Tested
 from pilotfish_agent.drift.tick_clock import Tick
+from pilotfish_agent.drift.together import together
 from pilotfish_core.nouns import Severity
 
 WHOLE: Final = -1
@@ -124,85 +125,90 @@ class Judge:
             row=self.tick.row,
             severity="none",
             evidence=evidence,
-            explanation=f"{explain.shown(latch.feature)}: {text}",
+            what=text,
         )
 
     # -- crossings
 
     def _cross(self, held_back: str) -> list[Entry]:
-        entries: list[Entry] = []
+        fresh: list[tuple[int, int]] = []
         for level in (ALARM, NOTICE):
             over = np.flatnonzero(self.scores[level] >= self.threshold).tolist()
-            fresh = [f for f in over if (f, level) not in self.latches]
-            entries += [self._latch(f, level, held_back) for f in fresh]
+            for f in over:
+                if (f, level) not in self.latches:
+                    self._latch(f, level, held_back)
+                    fresh.append((f, level))
             if (WHOLE, level) not in self.latches:
                 rest = [f for f in range(len(self.tables)) if (f, level) not in self.latches]
                 if rest and log_sum(self.scores[level][rest]) >= self.threshold:
-                    entries.append(self._latch_model(rest, level, held_back))
-        alarmed = {e.feature for e in entries if e.kind == "alarm"}
-        return [e for e in entries if e.kind == "alarm" or e.feature not in alarmed]
+                    self._latch_model(rest, level, held_back)
+                    fresh.append((WHOLE, level))
+        if fresh:
+            self._look_around()
+        alarmed = {f for f, level in fresh if level == ALARM}
+        return [self.latches[f, level].entry for f, level in fresh if level == ALARM or f not in alarmed]
 
-    def _latch(self, f: int, level: int, held_back: str) -> Entry:
+    def _look_around(self) -> None:
+        """What latched streams say of each other, when one has joined them."""
+        for place, names in together(self.latches).items():
+            latch = self.latches[place]
+            moved = self._score_moved(latch.feature)
+            latch.entry = replace(latch.entry, together=names, score_moved=moved)
+
+    def _latch(self, f: int, level: int, held_back: str) -> None:
         table, stream = self.tables[f], self._streams.streams[f]
-        began, since = self.history.at(self.engine.began(f, level))
+        tick, winner, counts = self.engine.began(f, level), self.engine.best(f, level), self.engine.since(f)
         found = self.effect(f)
         critical = level == ALARM and found is not None and found.lower >= self._terms.critical_effect
-        what = explain.what_changed(stream, table, self.engine.best(f, level), self.engine.since(f))
-        severity = _severity(level, held_back, critical=critical)
-        entry = self._entry(
-            stream.name, level, what, (began, since), float(self.scores[level, f]), severity, found, held_back
+        value, lower, upper = result_effect(found)
+        entry = replace(
+            self._entry(stream.name, level, tick, float(self.scores[level, f]), held_back, critical=critical),
+            what=changes.what_changed(stream, table, winner, counts),
+            bins=() if changes.names_bins(winner) else tuple(changes.most_moved(stream, table, winner, counts)),
+            effect=value,
+            effect_lower=lower,
+            effect_upper=upper,
         )
-        rules = {f: rule(table, since, level)}
+        rules = {f: rule(table, entry.since_rows, level)}
         self.latches[f, level] = Latch(
             stream.name, level, entry, entry.severity, self.history.rows, rules, critical=critical
         )
-        return entry
 
-    def _latch_model(self, rest: list[int], level: int, held_back: str) -> Entry:
+    def _latch_model(self, rest: list[int], level: int, held_back: str) -> None:
         largest = sorted(rest, key=lambda f: -self.scores[level, f])[:CONTRIBUTORS]
-        begun = [self.history.at(self.engine.began(f, level)) for f in largest]
-        began, since = max(begun, key=lambda pair: pair[1])
-        names = ", ".join(explain.shown(self._streams.streams[f].name) for f in largest)
-        what = f"several streams changed, none of them over its own line: {names}"
+        begun = {f: self.engine.began(f, level) for f in largest}
+        names = explain.listed([self._streams.streams[f].name for f in largest])
         evidence = log_sum(self.scores[level][rest]) - math.log(len(self.tables))
-        severity = _severity(level, held_back, critical=False)
-        entry = self._entry(MODEL, level, what, (began, since), evidence, severity, None, held_back)
-        rules = {f: rule(self.tables[f], since, level) for f, (_, since) in zip(largest, begun, strict=True)}
+        entry = replace(
+            self._entry(MODEL, level, min(begun.values()), evidence, held_back, critical=False),
+            what=f"several streams changed, none of them over its own line: {names}",
+        )
+        rules = {f: rule(self.tables[f], self.history.at(tick)[1], level) for f, tick in begun.items()}
         self.latches[WHOLE, level] = Latch(MODEL, level, entry, entry.severity, self.history.rows, rules)
-        return entry
 
-    def _entry(
-        self,
-        name: str,
-        level: int,
-        what: str,
-        began: tuple[float, int],
-        evidence: float,
-        severity: Severity,
-        found: Effect | None,
-        held_back: str,
-    ) -> Entry:
-        threshold = self.model_threshold if name == MODEL else self.threshold
-        held_back = held_back if level == ALARM else ""
-        crossing = explain.Crossing(name, level, what, found, *began, evidence, threshold, self._terms.budget)
-        crossing = replace(crossing, score_moved=self._score_moved(name), held_back=held_back, timed=self.timed)
-        value, lower, upper = result_effect(found)
+    def _entry(self, name: str, level: int, tick: int, evidence: float, held_back: str, *, critical: bool) -> Entry:
+        """A crossing of now, of a change that began with ``tick``; what changed is still to be said."""
+        began, rows = self.history.at(tick)
         return Entry(
             kind="alarm" if level == ALARM else "notice",
             level="alarm" if level == ALARM else "notice",
             model=self._terms.model,
             feature=name,
             ts=self.tick.closed,
-            began=crossing.began,
+            began=began,
             row=self.tick.row,
-            since_rows=crossing.rows,
-            severity=severity,
+            since_rows=rows,
+            severity=_severity(level, held_back, critical=critical),
             evidence=evidence,
-            threshold=threshold,
-            effect=value,
-            effect_lower=lower,
-            effect_upper=upper,
-            explanation=explain.sentence(crossing),
+            threshold=self.model_threshold if name == MODEL else self.threshold,
+            effect=None,
+            effect_lower=None,
+            effect_upper=None,
+            what="",
+            budget=self._terms.budget,
+            tick=tick,
+            timed=self.timed,
+            held_back=held_back if level == ALARM else "",
         )
 
     def _score_moved(self, name: str) -> bool | None:
@@ -235,8 +241,7 @@ class Judge:
         now = worse(latch.severity, _severity(ALARM, held_back, critical=latch.critical))
         if now == latch.severity:
             return None
-        if latch.severity == "info":
-            latch.entry = replace(latch.entry, explanation=explain.freed(latch.entry.explanation))
+        latch.entry = replace(latch.entry, held_back="")
         latch.severity = now
         value, lower, upper = result_effect(self.effect(f) if f != WHOLE else None)
         return replace(
@@ -244,6 +249,7 @@ class Judge:
             kind="rise",
             ts=self.tick.closed,
             row=self.tick.row,
+            since_rows=self.since_rows(latch),
             severity=now,
             evidence=self.evidence(f, ALARM),
             effect=value,
@@ -262,7 +268,7 @@ class Judge:
             self.engine.reset(g)
             self.scores[:, g] = -np.inf
         rows = self.history.rows - latch.crossed
-        since = explain.LEVELS[level] + (f" of {explain.moment(latch.entry.ts)}" if self.timed else "")
+        since = latch.entry.level + (f" of {explain.moment(latch.entry.ts)}" if self.timed else "")
         return self._opened(latch, evidence, f"back to the reference, {rows:,} rows after the {since}")
 
 
