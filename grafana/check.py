@@ -19,6 +19,7 @@ from jsonschema import Draft7Validator
 from grafana import lint
 from grafana.selectors import Selector, parse
 from pilotfish_agent import catalogue
+from pilotfish_alerts import fleet
 from pilotfish_core.metrics import Metric
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -29,8 +30,10 @@ EVERYWHERE = frozenset({"job", "instance"})
 FOREIGN: Mapping[str, frozenset[str]] = {
     "up": frozenset(),
     "ALERTS": frozenset({"alertname", "alertstate", "severity", "target", "model", "model_version"}),
+    **{record.name: record.own for record in fleet.RECORDS},
 }
-"""Prometheus' own metrics that may be drawn, with their labels; ALERTS has those of the alerts' expressions, too."""
+"""What may be drawn though no agent exports it, with its labels: Prometheus' own (ALERTS has those of the alerts'
+expressions, too), and what our recording rules make."""
 _PARTS = {"histogram": ("_bucket", "_count", "_sum")}
 _WORDS = {"$__rate_interval": "5m", "$__interval": "1m", "$__range": "1h"}
 

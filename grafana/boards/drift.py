@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana.boards.board import Board
 from grafana.boards.panels import PLAIN, Panel, ask, bars, course, now, number, rows, sheet
-from grafana.boards.promql import WINDOW, events, least, most, of, rate, top, total
+from grafana.boards.promql import WINDOW, events, increase, least, most, of, rate, recorded, top, total
 
 _MODEL = ("model", "model_version")
 _STREAM = ("feature", *_MODEL)
@@ -24,6 +24,7 @@ def board() -> Board:
     made.row("Evidence: is it drift?", *_evidence())
     made.row("Size: does it matter?", *_size())
     made.row("What can be seen at all", *_power())
+    made.closed("Over all replicas", *_fleet())
     return made
 
 
@@ -209,5 +210,63 @@ def _power() -> list[Panel]:
             ask(most(of("drift_window_rows"), *_MODEL), _NAME),
             w=12,
             empty=_NONE,
+        ),
+    ]
+
+
+def _fleet() -> list[Panel]:
+    psi = most(recorded("feature:psi1h"), *_STREAM)
+    values = total(increase(of("feature_values_total")), "bin", *_STREAM)
+    worst = f"and on ({', '.join(_STREAM)}) topk(1, {psi})"
+    shares = f"{values} / on ({', '.join(_STREAM)}) group_left () (sum by ({', '.join(_STREAM)}) ({values}) > 0)"
+    off = "drift.bins is off, or the recording rules are not loaded"
+
+    def distance(title: str, name: str, todo: str) -> Panel:
+        series = most(recorded(f"feature:{name}"), *_STREAM)
+        return course(title, todo, ask(top(_SHOWN, series), _STREAM_NAME), w=8, h=9, empty=off)
+
+    return [
+        distance(
+            "PSI",
+            "psi1h",
+            "Population stability index of the last hour, all replicas added up (choose all instances). By custom "
+            "below .1 is no change and above .25 is a large one; no budget of false alarms stands behind it.",
+        ),
+        distance(
+            "Jensen-Shannon",
+            "js1h",
+            "Jensen-Shannon divergence of the last hour from the reference in nats, all replicas added up: 0 is "
+            "equal, .69 has nothing in common. Compare streams with it.",
+        ),
+        distance(
+            "KS",
+            "ks1h",
+            "Largest difference of the cumulated shares, numbers only, all replicas added up. A small number that "
+            "one replica cannot tell from chance may be real here.",
+        ),
+        sheet(
+            "Where the values of the farthest stream lie",
+            "Shares of each bin now and in the reference, of the stream with the largest PSI. Bins that grew "
+            "say where the values went.",
+            ("Share in the shown time", "percentunit", rows(f"{shares} {worst}")),
+            (
+                "Share in the reference",
+                "percentunit",
+                rows(f"{most(of('feature_reference_ratio'), 'bin', *_STREAM)} {worst}"),
+            ),
+            order=("feature", "bin", "model", "model_version"),
+            w=16,
+            h=10,
+            empty=off,
+        ),
+        course(
+            "Values an hour",
+            "Values that the distances rest on: the stream with the fewest and the one with the most. Below 1000 no "
+            "distance is computed.",
+            ask(least(recorded("feature:rows1h"), *_MODEL), f"{_NAME} fewest"),
+            ask(most(recorded("feature:rows1h"), *_MODEL), f"{_NAME} most"),
+            w=8,
+            h=10,
+            empty=off,
         ),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 from pilotfish_agent import catalogue
+from pilotfish_alerts import fleet
 from pilotfish_core.metrics import Metric
 
 EVERYWHERE = ("job", "instance")
@@ -39,6 +40,19 @@ def of(name: str, *more: str, part: str = "") -> str:
     """
     metric = declared()[f"pilotfish_{name}"]
     return metric.name + (f"_{part}" if part else "") + matchers(metric.labels, *more)
+
+
+def recorded(name: str) -> str:
+    """The series of one of our recording rules; it has no instance, so a choice of one shows nothing.
+
+    Args:
+        name: without ``pilotfish:``.
+
+    Raises:
+        KeyError: no rule makes it.
+    """
+    labels = {record.name: record.own for record in fleet.RECORDS}[f"pilotfish:{name}"]
+    return f"pilotfish:{name}" + matchers(tuple(labels))
 
 
 def up() -> str:

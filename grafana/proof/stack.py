@@ -34,7 +34,7 @@ from grafana.proof.bundle import MissingError
 from grafana.proof.load import Ages, Digits, Load, talk
 from grafana.proof.prometheus import Prometheus
 from grafana.proof.vllm import replayed
-from pilotfish_alerts import generate
+from pilotfish_alerts import fleet, generate
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TICK: Final = "1s"
@@ -67,7 +67,7 @@ class Agent:
     def command(self, how: str, *options: str | Path, config: dict[str, Any]) -> list[str]:
         """``pilotfish run|attach`` with the options that all have."""
         file = self.place.folder / "pilotfish.yaml"
-        drift = {"tick": TICK, "dependence": 1}
+        drift = {"tick": TICK, "dependence": 1, "bins": "topk"}
         file.write_text(json.dumps({"drift": drift, **config}), encoding="utf-8")
         common = ("--config", file, "--listen", f"127.0.0.1:{self.port}", "--instance", self.name, "--quiet")
         return self.place.command(how, *common, *options)
@@ -112,7 +112,9 @@ def prometheus(folder: Path, targets: list[int], data: Path) -> Iterator[Prometh
     """
     if shutil.which("prometheus") is None:
         raise MissingError("prometheus is not installed: apt-get install prometheus (or make system-deps)")
-    (folder / "rules.yml").write_text(generate.prometheus(), encoding="utf-8")
+    # An hour's rules in the minutes of the proof: evaluated each second, and of what rows there are.
+    rules = generate.prometheus({"fleet_minimum_rows": "100"}).replace(f"interval: {fleet.INTERVAL}", "interval: 1s")
+    (folder / "rules.yml").write_text(rules, encoding="utf-8")
     scrape = {"job_name": "pilotfish", "static_configs": [{"targets": [f"127.0.0.1:{p}" for p in targets]}]}
     often = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     config = {"global": often, "rule_files": ["rules.yml"], "scrape_configs": [scrape] if targets else []}

@@ -43,5 +43,5 @@ class Config:
         "off",
         choice("off", "topk", "all"),
         "Bin counters for drift over all replicas: off, of 50 streams (topk), or of all.",
-        "topk",
+        "off",
     )
