@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish_agent.windows.ticks import RowSplitter, TickRule, TickSplitter
+from pilotfish_agent.windows.ticks import Endless, Ends, Floats, RowSplitter, TickRule, TickSplitter
 
 RULE = TickRule(10.0)
 
@@ -43,22 +43,42 @@ def test_a_tick_longer_than_ten_minutes_is_respected() -> None:
     assert rule.closes_at(10, 10, 1, 3600) == 3600
 
 
+def test_a_tick_ends_where_its_span_does() -> None:
+    """Whatever it holds, and though the end is no multiple of the tick."""
+    assert RULE.closes_at(3, 4, 1, 6.9, until=7.0) is None
+    assert RULE.closes_at(3, 4, 1, 7.0, until=7.0) == 7.0
+    assert RULE.closes_at(3, 4, 20, 30.0, until=25.0) == 10.0
+
+
+class Sevens:
+    """Spans of 7 s."""
+
+    def until(self, moment: float) -> float:
+        """The next multiple of 7."""
+        return (moment // 7 + 1) * 7
+
+    def ends(self, times: Floats) -> Floats:
+        """The same of each."""
+        return (times // 7 + 1) * 7
+
+
 def test_boundaries() -> None:
     """A multiple is its own boundary, and the next one follows it."""
     assert (RULE.boundary(20.0), RULE.boundary(29.9), RULE.following(20.0)) == (20.0, 20.0, 30.0)
 
 
-def plain(times: list[float]) -> tuple[list[tuple[int, float]], int]:
+def plain(times: list[float], spans: Ends) -> tuple[list[tuple[int, float]], int]:
     """The live clock row by row: time never goes back, each moment may close the open tick."""
     closed, late, rows, opened, latest, begins, now = [], 0, 0, math.nan, math.nan, -math.inf, -math.inf
+    until = math.inf
     for i, t in enumerate(times):
         now = max(now, t)
-        at = RULE.closes_at(opened, latest, rows, now)
+        at = RULE.closes_at(opened, latest, rows, now, until)
         if at is not None:
             closed.append((i, at))
             rows, begins = 0, at
         if not rows:
-            opened = now
+            opened, until = now, spans.until(now)
         rows, latest = rows + 1, now
         late += t < begins
     return closed, late
@@ -67,15 +87,15 @@ def plain(times: list[float]) -> tuple[list[tuple[int, float]], int]:
 TIMES = st.lists(st.floats(-30.0, 100.0), max_size=80).map(lambda steps: np.maximum(np.cumsum(steps), 0.0).tolist())
 
 
-@given(TIMES, st.lists(st.integers(0, 80), max_size=4))
-def test_splitting_in_any_batches_is_splitting_row_by_row(times: list[float], cuts: list[int]) -> None:
+@given(TIMES, st.lists(st.integers(0, 80), max_size=4), st.sampled_from([Endless(), Sevens()]))
+def test_splitting_in_any_batches_is_splitting_row_by_row(times: list[float], cuts: list[int], spans: Ends) -> None:
     """Closings and late rows do not depend on how the rows come in."""
-    splitter = TickSplitter(RULE)
+    splitter = TickSplitter(RULE, spans)
     found = []
     edges = sorted({0, len(times), *(c for c in cuts if c <= len(times))})
     for a, b in itertools.pairwise(edges):
         found += [(a + i, at) for i, at in splitter.split(np.array(times[a:b]))]
-    want, late = plain(times)
+    want, late = plain(times, spans)
     assert found == want
     assert splitter.late == late
 

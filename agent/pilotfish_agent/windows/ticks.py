@@ -4,17 +4,46 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 MIN_ROWS = 20
 MAX_SECONDS = 600.0
+Floats = NDArray[np.float64]
+
+
+class Ends(Protocol):
+    """Spans of time that no tick goes beyond, such as the hours that a reference tells apart."""
+
+    def until(self, moment: float) -> float:
+        """When the span of a moment ends."""
+        ...
+
+    def ends(self, times: Floats) -> Floats:
+        """The same of each time (n,)."""
+        ...
+
+
+class Endless:
+    """One span for all time."""
+
+    def until(self, moment: float) -> float:
+        """Never."""
+        del moment
+        return math.inf
+
+    def ends(self, times: Floats) -> Floats:
+        """Never."""
+        return np.full(len(times), math.inf)
 
 
 @dataclass(frozen=True, slots=True)
 class TickRule:
     """A tick closes at a multiple of ``tick_seconds`` once it holds ``min_rows``, or after ``max_seconds`` with one.
+
+    It closes in any case where a span of time ends that no tick may go beyond.
 
     Attributes:
         tick_seconds: `drift.tick`.
@@ -34,14 +63,15 @@ class TickRule:
         """The first multiple of the tick after ``now``."""
         return (math.floor(now / self.tick_seconds) + 1) * self.tick_seconds
 
-    def closes_at(self, opened: float, latest: float, rows: int, now: float) -> float | None:
-        """The multiple at or before ``now`` at which a tick closes, else None.
+    def closes_at(self, opened: float, latest: float, rows: int, now: float, until: float = math.inf) -> float | None:
+        """The multiple (or ``until``) at or before ``now`` at which a tick closes, else None.
 
         Args:
             opened: when the tick's first row came.
             latest: when its last row came, ``opened <= latest <= now``.
             rows: rows in it.
             now: the present.
+            until: the end of the span that it may not go beyond, after ``latest``.
         """
         if rows < 1:
             return None
@@ -50,6 +80,7 @@ class TickRule:
             # The first multiple at which it is old enough, but none before its last row came.
             patience = math.ceil(max(self.max_seconds, self.tick_seconds) / self.tick_seconds) * self.tick_seconds
             full = max(full, self.boundary(opened) + patience)
+        full = min(full, until)
         return full if now >= full else None
 
 
@@ -61,31 +92,36 @@ class TickSplitter:
 
     Attributes:
         rule: when a tick closes.
+        spans: no tick goes beyond one of them.
         late: rows that came after their tick had closed.
         rows: of the open tick; begins: the multiple at which it could have begun, -inf before the first closing.
     """
 
     rule: TickRule
+    spans: Ends = field(default_factory=Endless)
     late: int = 0
     rows: int = 0
     begins: float = -math.inf
     _opened: float = math.nan
     _now: float = -math.inf
+    _until: float = math.inf
 
-    def split(self, times: NDArray[np.float64]) -> list[tuple[int, float]]:
+    def split(self, times: Floats) -> list[tuple[int, float]]:
         """Where ticks close within the next rows.
 
         Args:
             times: epoch seconds of the rows, in file order, finite.
 
         Returns:
-            (i, at): before row i a tick closed, at the multiple ``at``; ascending.
+            (i, at): before row i a tick closed, at the multiple (or end of a span) ``at``; ascending.
         """
         if not len(times):
             return []
         clock = np.maximum.accumulate(np.maximum(times, self._now))
         cells = np.floor(clock / self.rule.tick_seconds)
-        starts = np.concatenate(([0], np.flatnonzero(np.diff(cells)) + 1)).tolist()
+        until = self.spans.ends(clock)
+        changes = (np.diff(cells) != 0) | (until[1:] != until[:-1])
+        starts = np.concatenate(([0], np.flatnonzero(changes) + 1)).tolist()
         ends = [*starts[1:], len(times)]
         closed: list[tuple[int, float]] = []
         for start, end in zip(starts, ends, strict=True):
@@ -93,7 +129,7 @@ class TickSplitter:
             if at is not None:
                 closed.append((start, at))
             if not self.rows:
-                self._opened = float(clock[start])
+                self._opened, self._until = float(clock[start]), float(until[start])
             self.rows += end - start
             self._now = float(clock[end - 1])
             if self.begins > -math.inf:
@@ -102,7 +138,7 @@ class TickSplitter:
 
     def advance(self, now: float) -> float | None:
         """Closes the open tick if it is due at ``now``; returns the multiple at which it closed."""
-        at = self.rule.closes_at(self._opened, self._now, self.rows, now) if self.rows else None
+        at = self.rule.closes_at(self._opened, self._now, self.rows, now, self._until) if self.rows else None
         if at is not None:
             self.rows, self.begins = 0, at
         return at
