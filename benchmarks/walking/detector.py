@@ -86,7 +86,7 @@ def phi_deviation() -> float:
 def tick_deviations() -> Iterator[tuple[str, float]]:
     """What runs tick by tick."""
     wanted, ticks = golden.vectors(), golden.ticks()
-    engine = Engine([golden.numeric()])
+    engine = Engine([golden.numeric()], np.float64)
     yield "engine", deviation([engine.step([t])[:, 0] for t in ticks], wanted["engine"]["scores"])
     engine.reset()
     since = []
@@ -94,9 +94,9 @@ def tick_deviations() -> Iterator[tuple[str, float]]:
         engine.step([t])
         since.append(engine.since(0))
     yield "after", deviation(since, [t["since"] for t in wanted["after"]["ticks"]])
-    slow = Engine([golden.numeric(wanted["engine_phi"]["phi"])])
+    slow = Engine([golden.numeric(wanted["engine_phi"]["phi"])], np.float64)
     yield "engine_phi", deviation([slow.step([t])[0, 0] for t in ticks], wanted["engine_phi"]["scores"])
-    levels, counts = Engine([golden.categorical()]), np.array(wanted["engine_cat"]["counts"])
+    levels, counts = Engine([golden.categorical()], np.float64), np.array(wanted["engine_cat"]["counts"])
     yield "engine_cat", deviation([levels.step([t])[0, 0] for t in counts], wanted["engine_cat"]["scores"])
     yield "fleet", deviation(log_sum(np.array(wanted["fleet"]["scores"])) - np.log(3), wanted["fleet"]["value"])
     yield "resolve_cat", resolve_deviation("resolve_cat", golden.categorical(), 1, [counts[t % 4] for t in range(40)])

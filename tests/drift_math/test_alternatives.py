@@ -17,7 +17,7 @@ from tests.drift_math import golden
 
 def gains(tables: tuple[StreamTables, ...], counts: list[Floats]) -> list[Floats]:
     """Of each stream the gains of both levels (2, J) in the order of its table."""
-    made = Alternatives(tables)
+    made = Alternatives(tables, np.float64)
     padded = np.zeros((len(tables), made.width))
     for f, c in enumerate(counts):
         padded[f, : len(c)] = c
@@ -72,7 +72,7 @@ def test_gains_of_any_numbers(seed: int, values: int, special: tuple[int, ...]) 
 def test_the_structure_of_a_numeric_dictionary_is_found() -> None:
     """At most a few clipped tilts stay rows of a matrix, else a tick would be slow again."""
     for table in golden.assorted():
-        made = Alternatives([table])
+        made = Alternatives([table], np.float64)
         assert made._full <= 2
         read = made._sums.nbytes + made._factors.nbytes + made._lift.nbytes + made._runs.nbytes
         assert read < table.log_ratios.nbytes or len(table.pi) < 10

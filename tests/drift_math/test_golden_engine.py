@@ -13,26 +13,31 @@ from pilotfish_agent.drift.resolve import Resolve
 from tests.drift_math import golden
 from tests.drift_math.golden import close
 
+PRECISIONS = pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-9), (np.float32, 1e-4)])
 
-def test_evidence_of_both_levels() -> None:
+
+@PRECISIONS
+def test_evidence_of_both_levels(dtype: type[np.float32 | np.float64], tolerance: float) -> None:
     """Scores tick by tick, and the winner at the end."""
-    wanted, engine = golden.vectors()["engine"], Engine([golden.numeric()])
+    wanted, engine = golden.vectors()["engine"], Engine([golden.numeric()], dtype)
     scores = [engine.step([tick])[:, 0] for tick in golden.ticks()]
-    assert close(scores, wanted["scores"])
+    assert close(scores, wanted["scores"], tolerance)
     assert engine.best(0, 0) == wanted["best"]
 
 
-def test_evidence_with_dependence() -> None:
+@PRECISIONS
+def test_evidence_with_dependence(dtype: type[np.float32 | np.float64], tolerance: float) -> None:
     """Counts, and the reference's, are divided by phi."""
     wanted = golden.vectors()["engine_phi"]
-    engine = Engine([golden.numeric(wanted["phi"])])
-    assert close([engine.step([tick])[0, 0] for tick in golden.ticks()], wanted["scores"])
+    engine = Engine([golden.numeric(wanted["phi"])], dtype)
+    assert close([engine.step([tick])[0, 0] for tick in golden.ticks()], wanted["scores"], tolerance)
 
 
-def test_evidence_of_levels() -> None:
+@PRECISIONS
+def test_evidence_of_levels(dtype: type[np.float32 | np.float64], tolerance: float) -> None:
     """A categorical stream."""
-    wanted, engine = golden.vectors()["engine_cat"], Engine([golden.categorical()])
-    assert close([engine.step([np.array(tick)])[0, 0] for tick in wanted["counts"]], wanted["scores"])
+    wanted, engine = golden.vectors()["engine_cat"], Engine([golden.categorical()], dtype)
+    assert close([engine.step([np.array(tick)])[0, 0] for tick in wanted["counts"]], wanted["scores"], tolerance)
 
 
 def test_evidence_of_the_model() -> None:
@@ -42,12 +47,13 @@ def test_evidence_of_the_model() -> None:
     assert close(log_sum(scores) - math.log(len(scores)), wanted["value"])
 
 
-def test_since_and_began() -> None:
+@PRECISIONS
+def test_since_and_began(dtype: type[np.float32 | np.float64], tolerance: float) -> None:
     """Counts since something is going on, their first tick, and the tick at which the winner's change began."""
-    engine = Engine([golden.numeric()])
+    engine = Engine([golden.numeric()], dtype)
     for number, (tick, wanted) in enumerate(zip(golden.ticks(), golden.vectors()["after"]["ticks"], strict=True)):
         engine.step([tick])
-        assert close(engine.since(0), wanted["since"]), number
+        assert close(engine.since(0), wanted["since"], tolerance), number
         assert engine.since_tick(0) == wanted["since_tick"], number
         assert engine.began(0, 0) == wanted["began"], number
 

@@ -113,7 +113,7 @@ def test_the_product_agrees_on_long_runs(shift: float) -> None:
     made = build([TableSpec("x", "numeric", c, special, p) for c, p in zip(counts, phis, strict=True)], 500.0)
     known = np.stack([t.penalties for t in made], axis=1)
     evidence = Evidence(plan(counts, special, phi=phis, budget_ticks=500.0, penalties=known))
-    since, engine = Since(evidence), Engine(made)
+    since, engine = Since(evidence), Engine(made, np.float64)
     tilt = np.exp(shift * np.concatenate((np.linspace(-1.7, 1.7, 35), np.zeros(3))))
     for t in range(400):
         masses = np.array([m.pi for m in made]) * (tilt if t >= 200 else 1)

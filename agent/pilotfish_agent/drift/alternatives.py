@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilotfish_agent.drift.dictionary import PLUGINS
-from pilotfish_agent.drift.layout import Floats, Ints, regular_bins
+from pilotfish_agent.drift.layout import Floats, Ints, Real, Reals, regular_bins
 from pilotfish_agent.drift.tables import StreamTables
 
 LEAK: Final = 5e-4
@@ -119,6 +119,7 @@ class Alternatives:
 
     Args:
         tables: of the streams.
+        dtype: of everything that is computed tick by tick.
 
     Attributes:
         size: alternatives a stream, padding included; the four plug-ins come after them.
@@ -127,7 +128,7 @@ class Alternatives:
         order: position in the stream's table of each alternative (F, size + 4), -1 where padded.
     """
 
-    def __init__(self, tables: Sequence[StreamTables]) -> None:
+    def __init__(self, tables: Sequence[StreamTables], dtype: type[Real]) -> None:
         parts = [_structure(table) for table in tables]
         streams = len(tables)
         self.width = max(len(t.pi) for t in tables)
@@ -135,15 +136,16 @@ class Alternatives:
         self._full = max(len(p.full) for p in parts)
         self._smooth = self._full + max(len(p.smooth) for p in parts)  # where they end
         self.size = self._smooth + max(len(p.sets) for p in parts)
-        self.order: Ints = np.full((streams, self.size + len(PLUGINS)), -1, np.int64)
-        self.weights: Floats = np.zeros(self.order.shape)
-        self._paid = np.full((2, *self.order.shape), LEAK)  # penalty less base
+        self.order = np.full((streams, self.size + len(PLUGINS)), -1, np.int16)
+        self.weights: Reals = np.zeros(self.order.shape, dtype)
+        self._paid = np.full((2, *self.order.shape), LEAK, dtype)  # penalty less base
         self._paid[..., : self.size] = 0.0
-        self._rest = np.zeros((streams, self.size))
-        self._sums = np.zeros((streams, self.width, 5 + self._full))  # counts -> special bins, four scores, full rows
+        self._rest = np.zeros((streams, self.size), dtype)
+        # counts -> special bins, four scores, full rows
+        self._sums = np.zeros((streams, self.width, 5 + self._full), dtype)
         self._runs = np.zeros((4, streams, runs), np.int64)
-        self._factors = np.zeros((streams, 4, self._smooth - self._full))
-        self._lift = np.zeros((streams, self.size - self._smooth))
+        self._factors = np.zeros((streams, 4, self._smooth - self._full), dtype)
+        self._lift = np.zeros((streams, self.size - self._smooth), dtype)
         self._set = np.zeros(self._lift.shape, np.int64)
         for f, (table, part) in enumerate(zip(tables, parts, strict=True)):
             self._stack(f, table, part)
@@ -152,9 +154,9 @@ class Alternatives:
         if (np.abs(self._factors - self._factors[0]) < EXACT).all():
             self._factors = self._factors[0]  # streams with the same tilts, as nearly all
         self._has_rest = bool(self._rest.any())
-        self._per_count = 1 / np.array([[t.phi] for t in tables])
-        self._counts = np.zeros((streams, self.width + runs))
-        self._fixed = np.zeros(self.order.shape)
+        self._per_count = 1 / np.array([[t.phi] for t in tables], dtype)
+        self._counts = np.zeros((streams, self.width + runs), dtype)
+        self._fixed = np.zeros(self.order.shape, dtype)
 
     def _stack(self, f: int, table: StreamTables, part: _Structure) -> None:
         bins, order = len(table.pi), self.order[f]
@@ -176,7 +178,7 @@ class Alternatives:
         order[self.size :] = np.arange(len(PLUGINS)) + len(table.log_ratios)
         self.weights[f, order >= 0] = np.exp(table.log_weights[order[order >= 0]])
 
-    def gains(self, now: Floats, cumulated: Floats, rows: Floats, out: Floats) -> None:
+    def gains(self, now: Reals, cumulated: Reals, rows: Reals, out: Reals) -> None:
         """Log likelihood less penalty of a tick; of the plug-ins what they pay at any rate.
 
         Args:
@@ -200,10 +202,10 @@ class Alternatives:
         np.multiply(self._paid, rows[:, None], out=out)
         np.subtract(fixed, out, out=out)
 
-    def _tilts(self, scores: Floats) -> Floats:
+    def _tilts(self, scores: Reals) -> Reals:
         """Smooth tilts from the four scores (F, 4)."""
         if self._factors.ndim == 2:
-            tilted: Floats = scores @ self._factors
+            tilted: Reals = scores @ self._factors
             return tilted
-        each: Floats = np.matmul(scores[:, None], self._factors)[:, 0]
+        each: Reals = np.matmul(scores[:, None], self._factors)[:, 0]
         return each

@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Real = np.floating[Any]
+Reals = NDArray[Real]
+"""What a live engine computes in float32, and the check of its numbers in float64."""
 
 EPS = 1e-3
 """Effect metric: a bin rarer than this weighs as if it were this frequent."""

@@ -6,12 +6,17 @@ Beside the evidence runs the CUSUM of the notice level: per alternative ``W <- m
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pilotfish_agent.drift.layout import Floats
+from pilotfish_agent.drift.layout import Reals
 
+HALF: Final = 1 << 15
+FEWEST: Final = 1e6
+"""No alternative weighs less than one part in so many: while a mixture is below ``largest / FEWEST`` none saturates."""
 CALM: Final = math.exp(1.5)
 """Mixture of the CUSUM up to which nothing is going on."""
 
@@ -26,41 +31,75 @@ class Since:
 
     Attributes:
         cusum: exp(W), (F, J).
-        reset_at: tick at which W was last <= 0, (F, J).
+        reset_at: tick at which W was last <= 0, counted from ``base``, (F, J); older ones count as 0.
+        base: moves on before 16 bits are full.
         counts: since something is going on, (F, K).
         tick: from which they count, (F,).
     """
 
-    def __init__(self, weights: Floats, width: int, largest: float) -> None:
+    def __init__(self, weights: Reals, width: int, largest: float) -> None:
         self._weights = weights
         self._largest = largest
-        self.cusum: Floats = np.ones(weights.shape)
-        self.reset_at = np.zeros(weights.shape, np.int64)
-        self.counts: Floats = np.zeros((len(weights), width))
-        self.tick = np.zeros(len(weights), np.int64)
+        self.cusum: Reals = np.ones_like(weights)
+        self.reset_at = np.zeros(weights.shape, np.uint16)
+        self.base = 0
+        self.counts: Reals = np.zeros((len(weights), width), weights.dtype)
+        self.tick = np.zeros(len(weights), np.int32)
         self._calm = np.empty(weights.shape, np.bool_)
 
-    def step(self, now: Floats, gained: Floats, live: np.ndarray[tuple[int], np.dtype[np.bool_]], tick: int) -> None:
-        """One tick: counts (F, K), likelihoods of the notice level (F, J), which streams have rows, its number."""
-        np.less_equal(self.cusum, 1, out=self._calm)
-        self._calm &= live[:, None]
-        np.putmask(self.reset_at, self._calm, tick)
-        if live.all():
-            np.maximum(self.cusum, 1, out=self.cusum)
-            self.cusum *= gained
-        else:
-            self.cusum[live] = np.maximum(self.cusum[live], 1) * gained[live]
+    def step(self, now: Reals, gained: Reals, live: Reals, tick: int) -> None:
+        """One tick.
+
+        Args:
+            now: counts (F, K).
+            gained: likelihoods of the notice level (F, J).
+            live: 1 for streams with rows, else 0, (F, 1).
+            tick: its number.
+        """
+        np.less_equal(self.cusum, live, out=self._calm)  # evidence is never 0
+        np.putmask(self.reset_at, self._calm, self._at(tick))
+        np.maximum(self.cusum, live, out=self.cusum)
+        self.cusum *= gained
         mixture = np.vecdot(self.cusum, self._weights)
-        if mixture.max() > self._largest / 1e50:
+        if mixture.max() > self._largest / FEWEST:
             np.minimum(self.cusum, self._largest, out=self.cusum)
         self.counts += now
         quiet = mixture <= CALM
         self.counts[quiet] = 0
         self.tick[quiet] = tick + 1
 
+    def began(self, f: int, j: int) -> int:
+        """Tick at which W of an alternative was last <= 0."""
+        return self.base + int(self.reset_at[f, j])
+
     def reset(self, which: int | slice, tick: int) -> None:
         """Streams start anew at ``tick``."""
         self.cusum[which] = 1
-        self.reset_at[which] = tick
+        self.reset_at[which] = self._at(tick)
         self.counts[which] = 0
         self.tick[which] = tick
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The state, for a checkpoint."""
+        return {
+            "cusum": self.cusum,
+            "reset_at": self.base + self.reset_at.astype(np.int64),
+            "since": self.counts,
+            "since_tick": self.tick,
+        }
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]], tick: int) -> None:
+        """Back from `arrays` at ``tick``."""
+        self.base = max(0, tick - HALF)
+        self.cusum[:] = arrays["cusum"]
+        self.reset_at[:] = np.maximum(arrays["reset_at"] - self.base, 0)
+        self.counts[:] = arrays["since"]
+        self.tick[:] = arrays["since_tick"]
+
+    def _at(self, tick: int) -> int:
+        """A tick counted from ``base``, which moves on where it has to."""
+        if tick - self.base > 2 * HALF - 1:
+            moved = tick - HALF - self.base
+            self.base += moved
+            self.reset_at -= np.minimum(self.reset_at, min(moved, 2 * HALF - 1)).astype(np.uint16)
+        return tick - self.base

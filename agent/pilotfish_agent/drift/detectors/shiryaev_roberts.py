@@ -2,24 +2,28 @@
 
 Per tick with counts c of n rows, for every alternative j: ``M_j <- (M_j + 1) * L_j(c) * exp(-n lam_j)``, capped;
 the score is ``log sum_j w_j M_j`` (Shin, Ramdas, Rinaldo, "E-detectors", arXiv 2203.03532).
-State is M rather than its logarithm, which saves a logarithm and an addition a cell; it saturates at 1e250 (575 nats).
+State is M rather than its logarithm, which saves a logarithm and an addition a cell. It saturates: in float32 at 1e30
+(69 nats), far above any line, in float64 at 1e250.
 Streams of a kind with up to twice as many alternatives are stacked, so that a tick is a few array operations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pilotfish_agent.drift.alternatives import Alternatives
-from pilotfish_agent.drift.layout import Floats, Ints
+from pilotfish_agent.drift.layout import Floats, Ints, Real, Reals
 from pilotfish_agent.drift.plugins import Plugins
-from pilotfish_agent.drift.since import Since
+from pilotfish_agent.drift.since import FEWEST, Since
 from pilotfish_agent.drift.tables import StreamTables
 
-LARGEST: Final = 1e250
+LARGEST: Final[Mapping[type[Real], float]] = {np.float32: 1e30, np.float64: 1e250}
+Arrays = dict[str, NDArray[Any]]
 
 
 class _Group:
@@ -29,14 +33,15 @@ class _Group:
         members: their positions among all streams.
         tables: theirs.
         starts: where each one's bins start in the vector of all counts; its last entry is a count that is always 0.
+        dtype: of the state.
     """
 
-    def __init__(self, members: Sequence[int], tables: Sequence[StreamTables], starts: Ints) -> None:
+    def __init__(self, members: Sequence[int], tables: Sequence[StreamTables], starts: Ints, dtype: type[Real]) -> None:
         self.members = np.array(members)
-        self.fixed = Alternatives(tables)
-        self.coarse, self.fine = Plugins(tables, "coarse"), Plugins(tables, "fine")
+        self.fixed = Alternatives(tables, dtype)
+        self.coarse, self.fine = Plugins(tables, "coarse", dtype), Plugins(tables, "fine", dtype)
         width = self.fixed.width
-        self._phi = np.array([t.phi for t in tables])
+        self._phi = np.array([t.phi for t in tables], dtype)
         self._take = np.full((len(tables), width), starts[-1])
         groups = np.arange(self.coarse.counts.shape[2])
         self._ends = np.zeros((len(tables), len(groups) + 1), np.int64)  # of the groups of bins, special bins are last
@@ -48,64 +53,89 @@ class _Group:
             self._ends[i, 1:] = np.searchsorted(table.coarse_map, groups, side="right") + i * (width + 1)
             self._ends[i, 0] = i * (width + 1)
         shape = self.fixed.weights.shape
-        self.since = Since(self.fixed.weights, width, LARGEST)
-        self.evidence: Floats = np.zeros((2, *shape))
-        self._gained = np.empty((2, *shape))
-        self._cumulated = np.zeros((len(tables), width + 1))
+        self._largest = LARGEST[dtype]
+        self._most = math.log(self._largest)
+        self.since = Since(self.fixed.weights, width, self._largest)
+        self.evidence: Reals = np.zeros((2, *shape), dtype)
+        self._sudden = np.full((2, len(tables)), -1, np.int16)  # winner of the tick that took evidence to its limit
+        self._gained = np.empty((2, *shape), dtype)
+        self._cumulated = np.zeros((len(tables), width + 1), dtype)
 
-    def step(self, counts: Floats, tick: int) -> Floats:
+    def step(self, counts: Reals, tick: int) -> Reals:
         """Counts of all streams in one vector, and a 0 -> mixtures (2, F) of this group."""
         now = np.take(counts, self._take, mode="clip")  # the mode that checks nothing: all places are inside
         raw_rows = now.sum(1)
-        rows = raw_rows / self._phi
-        live = rows > 0
-        with np.errstate(over="ignore"):  # beyond LARGEST evidence saturates, infinite or not
-            gained = self._likelihoods(now, raw_rows, rows)
-            if live.all():
-                self.evidence += 1
-                self.evidence *= gained
-            else:
-                self.evidence[:, live] = (self.evidence[:, live] + 1) * gained[:, live]
+        live = (raw_rows > 0).astype(raw_rows.dtype)[:, None]
+        with np.errstate(over="ignore"):  # beyond the largest evidence saturates, infinite or not
+            gained = self._likelihoods(now, raw_rows)
+            self.evidence += live
+            self.evidence *= gained
             mixture = self._mixture()
-            if mixture.max() > LARGEST / 1e50:
-                np.minimum(self.evidence, LARGEST, out=self.evidence)
+            if mixture.max() > self._largest / FEWEST:
+                np.minimum(self.evidence, self._largest, out=self.evidence)
                 mixture = self._mixture()
             self.since.step(now, gained[0], live, tick)
         return mixture
 
-    def _mixture(self) -> Floats:
-        mixed: Floats = np.vecdot(self.evidence, self.fixed.weights)
+    def _mixture(self) -> Reals:
+        mixed: Reals = np.vecdot(self.evidence, self.fixed.weights)
         return mixed
 
-    def _likelihoods(self, now: Floats, raw_rows: Floats, rows: Floats) -> Floats:
-        """Factor by which each alternative moves, (2, F, J + 4)."""
-        gained = self._gained
+    def _likelihoods(self, now: Reals, raw_rows: Reals) -> Reals:
+        """Factor by which each alternative moves, (2, F, J + 4); 1 where there are no rows."""
+        gained, rows = self._gained, raw_rows / self._phi
         np.cumsum(now, axis=1, out=self._cumulated[:, 1:])
         self.fixed.gains(now, self._cumulated, rows, gained)
         folded = np.diff(np.take(self._cumulated, self._ends), axis=1)
         for plugins, part in ((self.coarse, folded), (self.fine, now)):
             plugins.gains(part, self._phi, rows, gained[..., self.fixed.size :])
             plugins.remember(part, raw_rows)
+        if gained.max() > self._most / 2:
+            self._remember_winners()
+        np.maximum(gained, -self._most, out=gained)  # beyond it M + 1 is 1; smaller numbers are slow
         return np.exp(gained, out=gained)
+
+    def _remember_winners(self) -> None:
+        """Streams that this tick may take from nothing to the limit, where alternatives are no longer told apart."""
+        level, f = np.nonzero(self._gained.max(2) > self._most / 2)
+        evidence = self.evidence[level, f]
+        with np.errstate(divide="ignore"):
+            logs = np.log(evidence + 1) + self._gained[level, f] + np.log(self.fixed.weights[f])
+        fresh = evidence.max(1) < self._largest
+        self._sudden[level[fresh], f[fresh]] = logs[fresh].argmax(1)
+
+    def winner(self, level: int, i: int) -> int:
+        """Position of the alternative with the most evidence."""
+        evidence, weights = self.evidence[level, i], self.fixed.weights[i]
+        best = int(np.argmax(evidence * weights))
+        sudden = int(self._sudden[level, i])
+        return sudden if sudden >= 0 and evidence[best] >= self._largest else best
 
     def reset(self, which: int | slice, tick: int) -> None:
         """Members start anew."""
         self.evidence[:, which] = 0
+        self._sudden[:, which] = -1
         self.since.reset(which, tick)
         self.coarse.counts[:, which] = 0
         self.fine.counts[:, which] = 0
 
-    def arrays(self) -> dict[str, Any]:
-        """The state, as it is."""
+    def _own(self) -> Arrays:
         return {
             "evidence": self.evidence,
-            "cusum": self.since.cusum,
-            "reset_at": self.since.reset_at,
-            "since": self.since.counts,
-            "since_tick": self.since.tick,
+            "sudden": self._sudden,
             "coarse": self.coarse.counts,
             "fine": self.fine.counts,
         }
+
+    def arrays(self) -> Arrays:
+        """The state, as it is."""
+        return self._own() | self.since.arrays()
+
+    def restore(self, arrays: Arrays, tick: int) -> None:
+        """Back from `arrays` at ``tick``."""
+        self.since.restore(arrays, tick)
+        for name, array in self._own().items():
+            array[:] = arrays[name]
 
 
 class Engine:
@@ -115,21 +145,22 @@ class Engine:
 
     Args:
         tables: one a stream.
+        dtype: float32, which is exact to 1e-4 of the evidence, or float64.
 
     Raises:
         ValueError: special bins are not the last ones of their stream.
     """
 
-    def __init__(self, tables: Sequence[StreamTables]) -> None:
+    def __init__(self, tables: Sequence[StreamTables], dtype: type[Real] = np.float32) -> None:
         self.tables = tuple(tables)
         self._sizes = [len(t.pi) for t in tables]
         starts = np.concatenate(([0], np.cumsum(self._sizes, dtype=np.int64)))
         alike: dict[tuple[str, int], list[int]] = {}
         for f, table in enumerate(tables):
             alike.setdefault((table.kind, len(table.log_ratios).bit_length()), []).append(f)
-        self._groups = [_Group(fs, [tables[f] for f in fs], starts) for fs in alike.values()]
+        self._groups = [_Group(fs, [tables[f] for f in fs], starts, dtype) for fs in alike.values()]
         self._place = {int(f): (g, i) for g in self._groups for i, f in enumerate(g.members)}
-        self._counts: Floats = np.zeros(int(starts[-1]) + 1)
+        self._counts: Reals = np.zeros(int(starts[-1]) + 1, dtype)
         self._tick = 0
 
     def step(self, counts: Sequence[Floats | Ints] | Floats | Ints) -> Floats:
@@ -152,7 +183,7 @@ class Engine:
 
     def _winner(self, f: int, level: int) -> tuple[_Group, int, int]:
         group, i = self._place[f]
-        return group, i, int(np.argmax(group.evidence[level, i] * group.fixed.weights[i]))
+        return group, i, group.winner(level, i)
 
     def best(self, f: int, level: int) -> str:
         """Name of the alternative with the most evidence."""
@@ -162,12 +193,12 @@ class Engine:
     def began(self, f: int, level: int = 0) -> int:
         """Index of the first shifted tick, by the winner of that level."""
         group, i, j = self._winner(f, level)
-        return int(group.since.reset_at[i, j])
+        return group.since.began(i, j)
 
     def since(self, f: int) -> Floats:
         """Counts (K_f,) since something has been going on."""
         group, i = self._place[f]
-        return group.since.counts[i, : self._sizes[f]].copy()
+        return group.since.counts[i, : self._sizes[f]].astype(np.float64)
 
     def since_tick(self, f: int) -> int:
         """The tick from which `since` counts."""
@@ -199,8 +230,11 @@ class Engine:
         if any(name not in state or np.shape(state[name]) != value.shape for name, value in mine.items()):
             raise ValueError("state of another engine")
         parts = [group.arrays() for group in self._groups]
+        self._tick = int(state["tick"][0])
+        saved: list[Arrays] = [{} for _ in parts]
         for name in parts[0]:
             ends = np.cumsum([p[name].size for p in parts])[:-1]
-            for part, saved in zip(parts, np.split(np.asarray(state[name]), ends), strict=True):
-                part[name][:] = saved.reshape(part[name].shape)
-        self._tick = int(state["tick"][0])
+            for part, into, piece in zip(parts, saved, np.split(np.asarray(state[name]), ends), strict=True):
+                into[name] = piece.reshape(part[name].shape)
+        for group, arrays in zip(self._groups, saved, strict=True):
+            group.restore(arrays, self._tick)
