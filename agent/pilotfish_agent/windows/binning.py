@@ -36,6 +36,14 @@ def rounded(x: float) -> float:
 
 def upper_edge(edge: float) -> float:
     """The largest double that rounds (12 significant digits) to ``edge`` or below; rounding is monotone."""
+    goal = rounded(edge)
+    # Half a unit of the last digit above it, give or take the double's own rounding; else it has to be searched for.
+    digits, _, exponent = f"{edge:.{DIGITS - 1}e}".replace(".", "").partition("e")
+    if edge and math.isfinite(edge):
+        guess = float(f"{int(digits) * 10 + 5}e{int(exponent) - DIGITS}")
+        for last in (guess, math.nextafter(guess, -math.inf)):
+            if rounded(last) <= goal < rounded(math.nextafter(last, math.inf)):
+                return last
     return _last(edge, lambda x: rounded(x) <= rounded(edge))
 
 
@@ -127,6 +135,32 @@ class NumericBinner:
     def ids(self, column: Column) -> Ints:
         """The bin of each value, int64 (n,)."""
         found: Ints = self._place[self._edges.searchsorted(floats(column))]
+        return found
+
+
+class StratumBinner:
+    """Bins of a numeric stream whose rows are ranked inside their own stratum: each has edges of its own.
+
+    Args:
+        edges: ascending finite float64 (S, E).
+
+    Attributes:
+        bins: E + 1 + 3.
+    """
+
+    __slots__ = ("_binners", "bins")
+
+    def __init__(self, edges: Iterable[Iterable[float]]) -> None:
+        self._binners = [NumericBinner(own) for own in edges]
+        self.bins = self._binners[0].bins
+
+    def ids(self, column: Column, strata: Ints) -> Ints:
+        """The bin of each value, int64 (n,), where ``strata`` (n,) says to which one each belongs."""
+        x = floats(column)
+        found = np.empty(len(x), np.int64)
+        for stratum in np.unique(strata).tolist():
+            mine = strata == stratum
+            found[mine] = self._binners[stratum].ids(x[mine])
         return found
 
 
