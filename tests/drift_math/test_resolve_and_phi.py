@@ -97,3 +97,16 @@ def test_empty_ticks_are_ticks_without_a_mean() -> None:
         phi.add(np.zeros(5))
     assert phi.sums.differences.sum() == 0
     assert fed(phi, 1).value() == 1.0
+
+
+def test_a_measurement_goes_on_where_it_stopped() -> None:
+    """In the middle of blocks, by the name of the stream, before and after the tables are there."""
+    whole, stopped = (Phi("colour", COUNTS, numeric=False, levels=LEVELS) for _ in range(2))
+    fed(whole, 2, ticks=100, seed=5)
+    fed(stopped, 2, ticks=100, seed=5)
+    later = Phi("colour", COUNTS, numeric=False, levels=LEVELS)
+    later.load(stopped.dump())
+    assert fed(later, 2, seed=6).value() == fed(whole, 2, seed=6).value()
+    assert (later.sums.squares == whole.sums.squares).all()
+    with pytest.raises(ValueError, match="expected"):
+        later.load(stopped.dump()[:3])

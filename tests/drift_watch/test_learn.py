@@ -10,7 +10,7 @@ import pytest
 from pilotfish_agent.drift.builder import Config as Features
 from pilotfish_agent.drift.builder import ReferenceBuilder
 from pilotfish_agent.drift.learn import Learner
-from pilotfish_agent.drift.phi import TICKS
+from pilotfish_agent.drift.phi import TICKS, OnlinePhi
 from pilotfish_agent.drift.watch import DriftWatch
 from tests.drift_watch.world import FAST, START, Runner, World, batch, give_tables
 
@@ -104,6 +104,28 @@ def test_dependence_is_counted_down_and_alarms_are_info_until_it_is_known() -> N
     assert rises[0].severity in ("warning", "critical")
     with pytest.raises(ValueError, match="no phi"):
         run.watch.set_phi({})
+
+
+def test_what_was_measured_goes_on_after_a_restart() -> None:
+    """The count-down and the sums of a stream that is still measured; loaded before the tables are there or after."""
+    run, later = Runner(unknown_phi(34), World(35), rows=40), unknown_phi(34)
+    run.ticks(50)
+    first, second = run.watch.measured, later.measured
+    assert first is not None
+    assert second is not None
+    ticks, measured = first.dump()
+    assert ticks == {"x": 50, "y": 50, "colour": 50}
+    second.load({**ticks, "gone": 9}, np.concatenate((measured, measured[:1])))
+    assert second.words() == "50 of 1,600 ticks"
+    assert (second.dump()[1] == measured).all()
+    early = OnlinePhi(later.comparison.streams, [0, 1]) if later.comparison is not None else None
+    assert early is not None
+    early.load(ticks, measured)
+    assert early.ticks == 50
+    assert later.judge is not None
+    early.start(later.judge.tables)
+    kept = [list(ticks).index(name) for name in early.dump()[0]]
+    assert (early.dump()[1] == measured[kept]).all()
 
 
 def test_a_phi_above_one_asks_for_new_tables_and_restarts_evidence() -> None:

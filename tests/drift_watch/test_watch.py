@@ -397,7 +397,8 @@ def test_a_risen_alarm_no_longer_says_why_it_was_info() -> None:
     assert alarm.severity == "info"
     assert "; severity info: dependence" in alarm.explanation
     assert made.measured is not None
-    made.measured.ticks = TICKS
+    ticks, measured = made.measured.dump()
+    made.measured.load(dict.fromkeys(ticks, TICKS), measured)
     asked = made.phi_request()
     assert asked is not None
     made.set_phi(dict.fromkeys(asked.names, 1.0))

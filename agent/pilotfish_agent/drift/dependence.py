@@ -77,29 +77,46 @@ class Phi:
             directions = _numeric(pi) if numeric else _levels(name, levels, np.asarray(counts))
         self._directions = directions - (directions * pi).sum(1, keepdims=True)
         self._variance = np.maximum((pi * self._directions**2).sum(1), 1e-300)
-        self._held: Floats = np.zeros((len(BLOCKS), len(pi)))
-        self._ticks = np.zeros(len(BLOCKS), np.int64)
-        self._last: list[tuple[Floats, float] | None] = [None] * len(BLOCKS)
-        self.sums = Sums(np.zeros((len(BLOCKS), len(directions))), np.zeros(len(BLOCKS), np.int64))
+        self._ticks = np.zeros(len(BLOCKS), np.int64)  # in the open blocks
+        self._held: Floats = np.zeros((len(BLOCKS), 3))  # of the open blocks: sums of the contrasts, rows
+        self._last: Floats = np.zeros((len(BLOCKS), 3))  # of the last ones: means of the contrasts, rows
+        self.sums = Sums(np.zeros((len(BLOCKS), 2)), np.zeros(len(BLOCKS), np.int64))
 
     def add(self, counts: Any) -> None:
         """The next tick (K,)."""
-        self._held += counts
+        self._held[:, :2] += self._directions @ counts
+        self._held[:, 2] += np.sum(counts)
         self._ticks += 1
         for i in np.flatnonzero(self._ticks == BLOCKS).tolist():
             self._close(i)
 
     def _close(self, i: int) -> None:
-        rows = float(self._held[i].sum())
+        rows, before = self._held[i, 2], self._last[i, 2]
         if rows > 0:
-            mean = self._directions @ self._held[i] / rows
-            last = self._last[i]
-            if last is not None:
-                self.sums.squares[i] += (mean - last[0]) ** 2 / (self._variance * (1 / rows + 1 / last[1]))
+            mean = self._held[i, :2] / rows
+            if before > 0:
+                self.sums.squares[i] += (mean - self._last[i, :2]) ** 2 / (self._variance * (1 / rows + 1 / before))
                 self.sums.differences[i] += 1
-            self._last[i] = (mean, rows)
+            self._last[i] = (*mean, rows)
         self._held[i] = 0
         self._ticks[i] = 0
+
+    def dump(self) -> Floats:
+        """All that it remembers, one line a block, (blocks, 10)."""
+        counts = np.column_stack((self._ticks, self.sums.differences)).astype(np.float64)
+        return np.hstack((self._held, self._last, self.sums.squares, counts))
+
+    def load(self, dumped: Floats) -> None:
+        """Back from `dump`.
+
+        Raises:
+            ValueError: of another shape.
+        """
+        if np.shape(dumped) != (len(BLOCKS), 10):
+            raise ValueError(f"a measurement of shape {np.shape(dumped)}, expected ({len(BLOCKS)}, 10)")
+        self._held, self._last = np.array(dumped[:, :3], np.float64), np.array(dumped[:, 3:6], np.float64)
+        self._ticks = dumped[:, 8].astype(np.int64)
+        self.sums = Sums(np.array(dumped[:, 6:8], np.float64), dumped[:, 9].astype(np.int64))
 
     def value(self) -> float:
         """Phi of all ticks so far; see `Sums.value`."""

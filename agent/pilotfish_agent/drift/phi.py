@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from pilotfish_agent.drift.dependence import Phi
+import numpy as np
+from numpy.typing import NDArray
+
+from pilotfish_agent.drift.dependence import BLOCKS, Phi
 from pilotfish_agent.drift.reference import FeatureReference
 from pilotfish_agent.drift.tables import StreamTables
 from pilotfish_agent.drift.tested import Ints, Tested
@@ -57,7 +60,13 @@ class OnlinePhi:
         self._streams = streams
         self._wanted = wanted
         self._phis: dict[int, Phi] = {}
-        self.ticks = 0
+        self._ticks: dict[int, int] = dict.fromkeys(wanted, 0)
+        self._earlier: dict[int, NDArray[np.float64]] = {}  # loaded before the tables were there
+
+    @property
+    def ticks(self) -> int:
+        """Of the stream that has the fewest."""
+        return min(self._ticks.values())
 
     def start(self, tables: Sequence[StreamTables]) -> None:
         """The tables hold the location and scale scores, which need scipy to compute."""
@@ -73,18 +82,19 @@ class OnlinePhi:
                 levels=stream.levels or (),
                 directions=tables[f].scores[:2] if numeric else None,
             )
+            if f in self._earlier:
+                self._phis[f].load(self._earlier.pop(f))
 
     def add(self, counts: Ints) -> None:
         """One tick of counts (width,)."""
-        if not self._phis or self.ticks >= TICKS:
-            return
-        self.ticks += 1
         for f, one in self._phis.items():
-            one.add(self._streams.part(counts, f))
+            if self._ticks[f] < TICKS:
+                self._ticks[f] += 1
+                one.add(self._streams.part(counts, f))
 
     def request(self) -> PhiRequest | None:
         """The sums once they are complete, else None."""
-        if self.ticks < TICKS:
+        if not self._phis or self.ticks < TICKS:
             return None
         names = tuple(self._streams.streams[f].name for f in self._phis)
         return PhiRequest(names, tuple(self._phis.values()))
@@ -92,3 +102,26 @@ class OnlinePhi:
     def words(self) -> str:
         """Progress for people: ``312 of 1,600 ticks``."""
         return f"{self.ticks:,} of {TICKS:,} ticks"
+
+    def dump(self) -> tuple[dict[str, int], NDArray[np.float64]]:
+        """For a checkpoint: ticks of each stream by name, and what was measured, one line a stream."""
+        held = self._earlier | {f: one.dump() for f, one in self._phis.items()}
+        names = {self._streams.streams[f].name: self._ticks[f] for f in held}
+        return names, np.array(list(held.values())).reshape(len(held), -1)
+
+    def load(self, ticks: Mapping[str, int], measured: NDArray[np.floating[Any]]) -> None:
+        """Back from `dump`, as far as the streams are still to be measured; before `start` or after.
+
+        Raises:
+            ValueError: a damaged dump.
+        """
+        for (name, count), one in zip(ticks.items(), measured, strict=True):
+            f = self._streams.index.get(name)
+            if f not in self._ticks:
+                continue
+            state = one.reshape(len(BLOCKS), -1)
+            if f in self._phis:
+                self._phis[f].load(state)
+            else:
+                self._earlier[f] = state
+            self._ticks[f] = min(int(count), TICKS)
