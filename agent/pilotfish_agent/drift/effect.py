@@ -18,6 +18,7 @@ from pilotfish_agent.drift.layout import EPS, Floats, regular_bins
 
 DETECTION_ROWS: Final = 20_000.0
 NORMAL_95: Final = 1.96
+_LEAST_NONCENTRALITY: Final = 1e-12
 
 
 class Effect(NamedTuple):
@@ -85,6 +86,44 @@ def effect(
     noise = math.sqrt(found.bias_degrees * found.row_variance)
     half = NORMAL_95 * math.sqrt(max(found.variance, 0.0)) / (2 * max(found.value, noise, 1e-12))
     return Effect(found.value, max(0.0, found.value - half), found.value + half)
+
+
+def exact_effect(
+    reference: Floats, current: Floats, pi: Floats, phi: float = 1.0, *, level: float = 0.95
+) -> Effect | None:
+    """Effect of one batch, with the interval that inverts the noncentral chi-square distribution of X / v.
+
+    Its ends are moved out by ``sqrt(max(1, V / (4 X v)))``: far from the reference X scatters by more than that
+    distribution says. Needs scipy.special, so commands have it and the resident agent has `effect`.
+
+    Args:
+        reference: counts (K,), not divided by phi.
+        current: counts (K,).
+        pi: reference masses (K,).
+        phi: variance inflation by dependence.
+        level: share of intervals that hold the true distance.
+
+    Returns:
+        None where there are no rows on one side.
+    """
+    from scipy.special import chndtr, chndtrinc
+
+    if current.sum() <= 0 or reference.sum() <= 0:
+        return None
+    found = _distance(reference, current, pi, phi, None)
+    x, k, v = found.squared, found.bias_degrees, found.row_variance
+    tail = (1 - level) / 2
+
+    def end(probability: float) -> float:
+        """The distance at which so small an X, or a smaller one, is as probable as that."""
+        if k <= 0 or chndtr(x / v, k, _LEAST_NONCENTRALITY) < probability:
+            return 0.0
+        return math.sqrt(float(chndtrinc(x / v, k, probability)) * v)
+
+    lower, upper = end(1 - tail), end(tail)
+    wider = math.sqrt(max(1.0, found.variance / (4 * x * v))) if x > 0 else 1.0
+    d = found.value
+    return Effect(d, max(0.0, d - wider * (d - lower)), d + wider * (upper - d))
 
 
 def minimum_detectable_effect(
