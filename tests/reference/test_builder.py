@@ -180,11 +180,13 @@ def test_a_rising_counter_can_be_asked_for() -> None:
 
 
 def test_ignored_columns_are_listed() -> None:
-    """features.ignore, and lists."""
+    """features.ignore, and lists that are too few or too long."""
     builder = ReferenceBuilder(ignore=["b"])
-    builder.add(batch({"a": RNG.normal(size=N), "b": RNG.normal(size=N)}))
-    made = builder.reference(created=1.5, model="m", version="2", source="f.csv", skipped_rows=3, lists=["e"])
-    assert [(i.name, i.reason[:4]) for i in made.ignored] == [("b", "set "), ("e", "list")]
+    few = np.full((N, 3), np.nan)
+    few[:10] = 1.0
+    builder.add(batch({"a": RNG.normal(size=N), "b": RNG.normal(size=N), "e": few, "f": np.zeros((N, 5_000))}))
+    made = builder.reference(created=1.5, model="m", version="2", source="f.csv", skipped_rows=3)
+    assert [(i.name, i.reason[:8]) for i in made.ignored] == [("b", "set by t"), ("e", "not enou"), ("f", "lists of")]
     assert [f.name for f in made.features] == ["a"]
     assert (made.created, made.model, made.version, made.source, made.skipped_rows) == (1.5, "m", "2", "f.csv", 3)
     assert made.features[0].phi_source == "unknown"

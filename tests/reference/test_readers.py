@@ -166,11 +166,23 @@ def test_probabilities_are_a_matrix() -> None:
     assert not parts[0].batch.features
 
 
-def test_lists_are_left_out_by_name() -> None:
-    """Embeddings are not watched yet."""
-    file, parts = read(b'{"features": {"e": [1, 2], "a": 1}}\n{"features": {"e": [3, 4], "a": 2}}')
-    assert file.lists == {"e"}
-    assert list(parts[0].batch.features) == ["a"]
+def test_lists_are_rows_of_numbers() -> None:
+    """As wide as the first; a missing, ragged or wordy one is missing throughout."""
+    lines = [b"[1, 2]", b"[3, 4.5]", b"null", b"[1]", b'["a", 2]', b"7", b"[1e999, 2]", b"[%d, 2]" % 10**400]
+    _, parts = read(b"\n".join(b'{"features": {"e": %s, "a": 1}}' % line for line in lines))
+    e = parts[0].batch.features["e"]
+    assert e.shape == (8, 2)
+    assert e[:2].tolist() == [[1.0, 2.0], [3.0, 4.5]]
+    assert np.isnan(e[[2, 3, 4, 5, 7]]).all()
+    assert e[6].tolist() == [np.inf, 2.0]
+    assert parts[0].batch.features["a"].tolist() == [1.0] * 8
+
+
+def test_lists_that_are_no_probabilities_are_the_feature_output() -> None:
+    """A model that answers with embeddings or coordinates."""
+    _, parts = read(b'{"prediction": [0.2, 8]}\n{"prediction": [1, -1]}')
+    assert parts[0].batch.probabilities is None
+    assert parts[0].batch.features["output"].tolist() == [[0.2, 8.0], [1.0, -1.0]]
 
 
 def test_one_model_of_several() -> None:

@@ -15,7 +15,7 @@ from pilotfish_core.errors import DataError, PilotfishError
 
 WORTH_BYTES = 8 << 20
 """A smaller file is read within a second: a process more would cost as much as it saves."""
-_ATTRIBUTES = ("names", "lists", "rows", "skipped")
+_ATTRIBUTES = ("names", "rows", "skipped")
 
 
 def worth_it(file: DataFile) -> bool:
@@ -38,7 +38,6 @@ class ReadAhead:
         self.size = os.path.getsize(file.path)
         self.position = 0
         self.names = file.names
-        self.lists = file.lists
         self.rows = 0
         self.skipped = 0
         self._file = file

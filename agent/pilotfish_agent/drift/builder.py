@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pilotfish_agent.drift import seasonal, strata
+from pilotfish_agent.drift.composites import derived, streams
 from pilotfish_agent.drift.decided import Bins, decide
 from pilotfish_agent.drift.kept import KeptColumn, Sample
 from pilotfish_agent.drift.layout import MIN_REFERENCE_ROWS
@@ -20,9 +23,13 @@ from pilotfish_agent.drift.reference import (
     Reference,
 )
 from pilotfish_agent.drift.rows import Rows
-from pilotfish_agent.drift.streams import prediction_columns
-from pilotfish_agent.drift.timed import Counts, Dependence, Says, dependence, in_time_order, once_a_tick
-from pilotfish_core.config import option
+from pilotfish_agent.drift.strata import COUNTS, Strata
+from pilotfish_agent.drift.streams import prediction_columns, split_lists
+from pilotfish_agent.drift.tested import LATENCY
+from pilotfish_agent.drift.timed import Counts, Dependence, Plan, Says, dependence, in_time_order, once_a_tick
+from pilotfish_agent.drift.vectors import Fitted, Lists
+from pilotfish_agent.windows.binning import StratumBinner, floats
+from pilotfish_core.config import choice, option
 from pilotfish_core.errors import DataError, EmptyDataError
 from pilotfish_core.nouns import Column, ObservationBatch
 
@@ -51,6 +58,11 @@ def _types(value: Any) -> tuple[tuple[str, str], ...]:
     return tuple(value.items())
 
 
+def _timezone(value: Any) -> str:
+    strata.zone_of(value)
+    return str(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """Features: which columns are watched, and as what."""
@@ -59,6 +71,13 @@ class Config:
     types: tuple[tuple[str, str], ...] = option(
         (), _types, "Columns whose kind is not to be guessed: numeric or categorical.", "{hour: categorical}"
     )
+    season: str = option(
+        "auto",
+        choice("auto", *COUNTS),
+        "Daily and weekly patterns: rows are compared with reference rows of the same hour of day, of the same hour "
+        "with weekends apart, or of the same hour of week; auto: what the reference shows.",
+    )
+    timezone: str = option("UTC", _timezone, "In which days and hours are told.", "Europe/Berlin")
 
 
 @dataclass(slots=True)
@@ -71,6 +90,7 @@ class ReferenceBuilder:
         max_rows: rows held (8 bytes a number); beyond it they are a uniform sample.
         tick_seconds: `drift.tick`, for phi.
         seed: of the sample.
+        season, timezone: section `features`.
     """
 
     task: str = "auto"
@@ -79,14 +99,18 @@ class ReferenceBuilder:
     max_rows: int = MAX_ROWS
     tick_seconds: float = 10.0
     seed: int = SEED
+    season: str = "auto"
+    timezone: str = "UTC"
     _sample: Sample = field(init=False)
     _columns: dict[str, KeptColumn] = field(init=False, default_factory=dict)
     _times: KeptColumn | None = field(init=False, default=None)
     _says: KeptColumn = field(init=False, default_factory=KeptColumn)
+    _lists: Lists = field(init=False)
 
     def __post_init__(self) -> None:
         """Starts empty."""
         self._sample = Sample(self.max_rows, self.seed)
+        self._lists = Lists(self.seed)
 
     @property
     def rows(self) -> int:
@@ -95,9 +119,12 @@ class ReferenceBuilder:
 
     def add(self, batch: ObservationBatch, times: Floats | None = None) -> None:
         """Takes a batch; ``times`` are epoch seconds (rows,). Give times with every batch or with none."""
+        first = self.rows
         chosen, at = self._sample.place(batch.rows)
         size = self._sample.kept
-        for name, column in self._of(batch).items():
+        columns, lists = split_lists(self._of(batch))
+        self._lists.add(lists, first, chosen, at, size)
+        for name, column in columns.items():
             if name not in self._columns:
                 # A column that comes late was missing until now.
                 self._columns[name] = KeptColumn(rising=self.rows == batch.rows)
@@ -113,7 +140,8 @@ class ReferenceBuilder:
         left_out = set(self.ignore)
         features = {k: v for k, v in batch.features.items() if k not in left_out}
         pseudo = {k: v for k, v in prediction_columns(batch, self.task).items() if k not in left_out}
-        return features | pseudo
+        latency = {} if batch.latency is None or LATENCY in left_out else {LATENCY: floats(batch.latency)}
+        return features | pseudo | latency
 
     def reference(
         self,
@@ -124,7 +152,7 @@ class ReferenceBuilder:
         source: str | None = None,
         skipped_rows: int = 0,
         independent: bool = False,
-        lists: Iterable[str] = (),
+        measure: bool = True,
         again: Callable[[], Iterable[Rows]] | None = None,
     ) -> Reference:
         """The reference of all rows so far.
@@ -136,7 +164,7 @@ class ReferenceBuilder:
             source: base name of the data file.
             skipped_rows: bad rows left out.
             independent: rows have no order that matters: phi is 1 and known.
-            lists: columns that were lists of numbers, for the ignored ones.
+            measure: whether phi is measured where rows have times; it needs scipy.
             again: reads all rows once more, for the counts when the held ones are a sample (else the sample's counts).
 
         Raises:
@@ -147,17 +175,24 @@ class ReferenceBuilder:
             raise EmptyDataError(
                 "too few rows for a reference", got=self.rows, expected=f"at least {MIN_REFERENCE_ROWS}, better 10,000"
             )
-        bins, ignored = self._bins(lists)
+        fitted, unfit = self._lists.fitted()
+        bins, ignored = self._bins(fitted, unfit)
         if not bins:
             raise DataError(
                 "no column is left to watch: " + "; ".join(f"{i.name!r}: {i.reason}" for i in ignored[:3]),
                 expected="at least one feature or prediction",
                 todo="see --numeric, --categorical, --prediction-column",
             )
-        timed = self._times is not None and not independent
-        counts, found = self._count(bins, timed=timed)
+        counts, ids = self._count(bins, fitted)
+        divided, refused = self._divided(bins, fitted, ids)
+        if divided or refused:
+            bins = {name: divided.get(name, one) for name, one in bins.items() if name not in refused}
+            ignored = tuple(sorted((*ignored, *itertools.starmap(Ignored, refused.items())), key=lambda i: i.name))
+            counts, ids = self._count(bins, fitted)
+        timed = self._times is not None and measure and not independent
+        found = self._measured(bins, counts, ids) if timed and self.rows <= self.max_rows else None
         if self.rows > self.max_rows and again is not None:
-            counts, found = self._count_again(bins, again(), counts, timed=timed)
+            counts, found = self._count_again(bins, fitted, again(), counts, timed=timed)
         phis = found.values(counts.rows) if found is not None else {}
         known: PhiSource = "set" if independent else "times" if phis else "unknown"
         moments = self._moments()
@@ -167,6 +202,7 @@ class ReferenceBuilder:
             version=version,
             rows=counts.rows,
             features=tuple(b.reference(n, counts.of[n], phis.get(n, 1.0), known) for n, b in bins.items()),
+            encoders={name: one.encoder for name, one in fitted.items()},
             ignored=ignored,
             skipped_rows=skipped_rows,
             begins=float(moments.min()) if len(moments) else None,
@@ -174,7 +210,45 @@ class ReferenceBuilder:
             source=source,
             tick_rows=round(counts.rows / found.ticks, 3) if found is not None and found.ticks else None,
             seed=None if self.rows <= self.max_rows else self.seed,
+            strata=_strata_json(counts),
         )
+
+    def structure(self) -> strata.Kind:
+        """The strata that the rows so far hint at, by alternate blocks of ten minutes; "none" without times.
+
+        For the end of learn-in: a pattern by hour needs four days to be sure of, one by week four weeks.
+        """
+        if self._times is None or self.rows < MIN_REFERENCE_ROWS:
+            return "none"
+        fitted, unfit = self._lists.fitted()
+        bins, _ = self._bins(fitted, unfit)
+        _, ids = self._count(bins, fitted)
+        trial = strata.probe(self._times.numbers(self._sample.kept), self._zone)
+        return strata.richest(trial.kind(seasonal.coarse(one, ids[name])) for name, one in bins.items())
+
+    @property
+    def _zone(self) -> Strata:
+        return strata.make("none", self.timezone)
+
+    def _divided(
+        self, bins: Mapping[str, Bins], fitted: Mapping[str, Fitted], ids: Mapping[str, Ints]
+    ) -> tuple[dict[str, Bins], dict[str, str]]:
+        """The bins of streams that need strata, and the streams that cannot have them, with the reason."""
+        if self._times is None or self.season == "none":
+            return {}, {}
+        size, columns = self._sample.kept, self._kept(fitted)
+        times = self._times.numbers(size)
+        asked = None if self.season == "auto" else strata.make(self.season).kind
+        trial = strata.trial(times, self._zone) if asked is None else strata.probe(times, self._zone)
+        if trial is None:
+            return {}, {}
+        return seasonal.divided(bins, ids, lambda name: columns[name].numbers(size), trial, asked, self.seed)
+
+    def _plan(self, bins: Mapping[str, Bins]) -> Plan:
+        own = {name: b.season.strata for name, b in bins.items() if b.season is not None}
+        kind = strata.richest(map(strata.kind_of, own.values()))
+        binners = {n: b.binner() if b.ranked is None else StratumBinner(b.ranked) for n, b in bins.items()}
+        return Plan(binners, strata.make(kind, self.timezone), own)
 
     def _moments(self) -> Floats:
         if self._times is None:
@@ -182,59 +256,98 @@ class ReferenceBuilder:
         times = self._times.numbers(self._sample.kept)
         return times[np.isfinite(times)]
 
-    def _count(self, bins: Mapping[str, Bins], *, timed: bool) -> tuple[Counts, Dependence | None]:
-        """Counts of the held rows, and their dependence when all rows are held and have times."""
+    def _count(self, bins: Mapping[str, Bins], fitted: Mapping[str, Fitted]) -> tuple[Counts, dict[str, Ints]]:
+        """Counts of the held rows; and where they have times the bin of each row, as much memory as the rows."""
         size = self._sample.kept
-        counts = Counts({name: b.binner() for name, b in bins.items()})
+        counts = Counts(self._plan(bins))
         says = self._says.numbers(size).astype(np.int64)
-        ordered = timed and self.rows <= self.max_rows and self._times is not None
-        held = []
+        columns = self._kept(fitted)
+        times = None if self._times is None else self._times.numbers(size)
+        held: list[dict[str, Ints]] = []
         for part in in_time_order(None, size):
-            ids = counts.add(self._part(bins, part), len(part), Says((says[part] & 1) > 0, (says[part] & 2) > 0))
-            if ordered:  # as much memory as the rows themselves
+            told = Says((says[part] & 1) > 0, (says[part] & 2) > 0, _counted(fitted, part))
+            those = {name: columns[name].column(size, part) for name in bins}
+            ids = counts.add(those, len(part), told, None if times is None else times[part])
+            if times is not None:
                 held.append(ids)
-        if not ordered or self._times is None:
-            return counts, None
+        return counts, {name: np.concatenate([h[name] for h in held]) for name in bins} if held else {}
+
+    def _measured(self, bins: Mapping[str, Bins], counts: Counts, ids: Mapping[str, Ints]) -> Dependence:
+        """The dependence of the held rows, which are all rows."""
+        assert self._times is not None
         found = dependence(counts, {name: b.levels for name, b in bins.items()}, self.tick_seconds)
-        joined = {name: np.concatenate([h[name] for h in held]) for name in bins}
+        size = self._sample.kept
         times = self._times.numbers(size)
         for part in in_time_order(times, size):
-            found.add({name: i[part] for name, i in joined.items()}, times[part])
-        return counts, found
+            found.add({name: i[part] for name, i in ids.items()}, times[part])
+        return found
 
     def _count_again(
-        self, bins: Mapping[str, Bins], rows: Iterable[Rows], held: Counts, *, timed: bool
+        self,
+        bins: Mapping[str, Bins],
+        fitted: Mapping[str, Fitted],
+        rows: Iterable[Rows],
+        held: Counts,
+        *,
+        timed: bool,
     ) -> tuple[Counts, Dependence | None]:
         """Counts of all rows in a second pass; phi from the file's order, unless that is not one of time."""
-        counts = Counts(held.binners)
+        counts = Counts(held.plan)
         levels = {name: b.levels for name, b in bins.items()}
+        encoders = {name: one.encoder for name, one in fitted.items()}
         found = dependence(held, levels, self.tick_seconds) if timed else None
         for part in rows:
-            ids = counts.add(self._of(part.batch), part.batch.rows, _says(part.batch))
+            batch = derived(part.batch, encoders)
+            numbers = np.arange(counts.rows, counts.rows + batch.rows)
+            ids = counts.add(self._of(batch), batch.rows, _says(batch, _counted(fitted, numbers)), part.times)
             if found is not None and part.times is not None:
                 found.add(ids, part.times)
         return counts, found
 
-    def _part(self, bins: Mapping[str, Bins], rows: Ints) -> dict[str, Column]:
-        return {name: self._columns[name].column(self._sample.kept, rows) for name in bins}
+    def _kept(self, fitted: Mapping[str, Fitted]) -> dict[str, KeptColumn]:
+        """All columns that may be watched, by stream: plain ones and parts."""
+        return self._columns | {stream: column for one in fitted.values() for stream, column in one.parts.items()}
 
-    def _bins(self, lists: Iterable[str]) -> tuple[dict[str, Bins], tuple[Ignored, ...]]:
+    def _bins(
+        self, fitted: Mapping[str, Fitted], unfit: Iterable[Ignored]
+    ) -> tuple[dict[str, Bins], tuple[Ignored, ...]]:
         bins: dict[str, Bins] = {}
-        ignored = [Ignored(name, "set by the user") for name in self.ignore]
-        ignored += [Ignored(name, "lists of numbers: embeddings are not watched yet") for name in lists]
+        ignored = [*(Ignored(name, "set by the user") for name in self.ignore), *unfit]
+        size = self._sample.kept
         for name, column in self._columns.items():
-            made = decide(name, column, self._sample.kept, self.rows, asked=self.types.get(name), task=self.task)
+            if name in fitted:  # batches in which all its lists were missing
+                continue
+            made = decide(name, column, size, self.rows, asked=self.types.get(name), task=self.task)
             if isinstance(made, str):
                 ignored.append(Ignored(name, made))
             else:
                 bins[name] = made
+        for name, one in fitted.items():
+            for stream, part in streams(name, one.encoder):
+                made = decide(stream, one.parts[stream], size, self.rows, part=part)
+                if isinstance(made, str):
+                    ignored.append(Ignored(stream, made))
+                else:
+                    bins[stream] = replace(made, part_of=name, part=part.words)
         return bins, tuple(sorted(ignored, key=lambda i: i.name))
 
 
-def _says(batch: ObservationBatch) -> Says:
+def _strata_json(counts: Counts) -> dict[str, Any]:
+    told = counts.plan.strata
+    if told.kind == "none":
+        return {"kind": "none", "rows": []}
+    return {"kind": told.kind, "rows": counts.hours.tolist(), "timezone": told.timezone}
+
+
+def _counted(fitted: Mapping[str, Fitted], rows: Ints) -> dict[str, NDArray[np.bool_]]:
+    """Which rows speak of each part: not those that its encoder was fitted on."""
+    return {stream: rows >= one.first for one in fitted.values() for stream in one.parts}
+
+
+def _says(batch: ObservationBatch, own: Mapping[str, NDArray[np.bool_]]) -> Says:
     nothing = np.zeros(batch.rows, np.bool_)
     predicted = batch.prediction is not None or batch.probabilities is not None
-    return Says(None if batch.features else nothing, None if predicted else nothing)
+    return Says(None if batch.features else nothing, None if predicted else nothing, own)
 
 
 def build(
@@ -258,4 +371,4 @@ def build(
 
     for part in read():
         builder.add(part.batch, part.times)
-    return builder.reference(again=read, skipped_rows=file.skipped, lists=sorted(file.lists), **meta)
+    return builder.reference(again=read, skipped_rows=file.skipped, **meta)

@@ -51,7 +51,6 @@ class CsvRows:
     layout: Layout
     bad: BadRows
     rows: int = 0
-    lists: set[str] = field(default_factory=set)
     names: dict[str, None] = field(default_factory=dict)
     _header: list[str] = field(default_factory=list)
     _time: str | None = None

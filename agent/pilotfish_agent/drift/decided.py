@@ -10,6 +10,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from pilotfish_agent.drift.encoders._part import Part
 from pilotfish_agent.drift.kept import KeptColumn
 from pilotfish_agent.drift.layout import MIN_REFERENCE_ROWS, edges_from_reference
 from pilotfish_agent.drift.redact import redacted
@@ -25,6 +26,22 @@ MIN_LEVEL_ROWS = 20
 CATEGORICAL_INTEGERS = 20  # whole numbers of at most so many distinct values are categories
 NUMBER_SHARE = 0.99
 IDENTIFIER_SHARE = 0.9
+SPECIAL = 3  # missing, +inf, -inf: the last bins of a numeric stream
+
+
+@dataclass(frozen=True, slots=True)
+class Season:
+    """The strata that a stream tells apart.
+
+    Attributes:
+        strata: S, how many.
+        edges: (S, E), edges of each where rows are ranked inside their own; None: a table of counts for each.
+        drawn: finite rows of each stratum that the edges are ranks of.
+    """
+
+    strata: int
+    edges: Floats | None = None
+    drawn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +53,38 @@ class Bins:
     levels: tuple[str, ...] | None = None
     log_abs_mean: float | None = None
     zero_share: float | None = None
+    part_of: str | None = None
+    part: str = ""
+    season: Season | None = None
+
+    @property
+    def size(self) -> int:
+        """K, how many there are, special ones included."""
+        return len(self.levels or ()) + 2 if self.edges is None else len(self.edges) + 4
+
+    @property
+    def ranked(self) -> Floats | None:
+        """Edges of each stratum (S, E) where rows are ranked inside their own."""
+        return None if self.season is None else self.season.edges
 
     def binner(self) -> Binner:
-        """What turns a column into bins."""
+        """What turns a column into bins, where all strata have the same."""
         return NumericBinner(self.edges) if self.edges is not None else LevelBinner(self.levels or ())
 
-    def reference(self, name: str, counts: Ints, phi: float, known: PhiSource) -> FeatureReference:
-        """With the counts, what stands in the reference."""
+    def reference(self, name: str, by_stratum: Ints, phi: float, known: PhiSource) -> FeatureReference:
+        """With the counts of each stratum (S, K), what stands in the reference."""
+        counts = by_stratum.sum(0)
+        rows = int(counts.sum())
+        if self.ranked is not None and self.season is not None:
+            # The masses are alike in all strata; how sure they are is a matter of the rows of one.
+            counts = counts * self.season.drawn // max(int(counts[:-SPECIAL].sum()), 1)
         return FeatureReference(
             name=name,
             kind=self.kind,
-            rows=int(counts.sum()),
+            rows=rows,
             counts=counts,
+            stratum_edges=self.ranked,
+            stratum_counts=None if self.season is None or self.ranked is not None else by_stratum,
             edges=self.edges,
             levels=self.levels,
             special={} if self.edges is None else positions(len(self.edges)),
@@ -55,11 +92,20 @@ class Bins:
             phi_source=known,
             log_abs_mean=self.log_abs_mean,
             zero_share=self.zero_share,
+            part_of=self.part_of,
+            part=self.part,
         )
 
 
 def decide(
-    name: str, column: KeptColumn, size: int, rows: int, *, asked: Kind | None = None, task: str = "auto"
+    name: str,
+    column: KeptColumn,
+    size: int,
+    rows: int,
+    *,
+    asked: Kind | None = None,
+    task: str = "auto",
+    part: Part | None = None,
 ) -> Bins | str:
     """The bins of a column, or why it is not watched.
 
@@ -70,12 +116,15 @@ def decide(
         rows: rows in all.
         asked: its kind where that is not to be guessed.
         task: `model.task`.
+        part: which part of an encoder's column it is, None for a column of the data.
     """
     if redacted(name):
         return "its name looks like private data or is no UTF-8"
     if column.seen == 0:
         return "all values are missing"
-    if asked is None and not name.startswith("@"):
+    if part is not None:
+        asked = part.kind if part.kind == "categorical" else None
+    elif asked is None and not name.startswith("@"):
         reason = _no_feature(column, size, rows)
         if reason:
             return reason

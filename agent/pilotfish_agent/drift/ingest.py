@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pilotfish_agent.drift.composites import derived
 from pilotfish_agent.drift.streams import PREDICTION, SCORE, prediction_columns
 from pilotfish_agent.drift.tested import LATENCY, Ints, Tested
 from pilotfish_agent.windows.binning import canonical, floats
@@ -26,8 +27,11 @@ Mask = NDArray[np.bool_]
 Columns = dict[str, Column]
 
 
-def sane(column: Any, rows: int) -> Column:
-    """A column as float64 array or list of texts of length ``rows``; NaN throughout where it is neither."""
+def sane(column: Any, rows: int, *, lists: bool = False) -> Column:
+    """A column as float64 array or list of texts of length ``rows``; NaN throughout where it is neither.
+
+    With ``lists`` also as lists of numbers: a float64 array of shape (rows, numbers a list).
+    """
     if isinstance(column, list | tuple):
         if len(column) != rows:
             return np.full(rows, np.nan)
@@ -38,7 +42,8 @@ def sane(column: Any, rows: int) -> Column:
         values = np.asarray(column, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         return np.full(rows, np.nan)
-    return values if values.shape == (rows,) else np.full(rows, np.nan)
+    fits = values.shape == (rows,) or (lists and values.ndim == 2 and len(values) == rows and values.shape[1] > 0)
+    return values if fits else np.full(rows, np.nan)
 
 
 def _text(value: object) -> str | None:
@@ -77,9 +82,10 @@ def columns_of(batch: ObservationBatch, task: str, wanted: Container[str]) -> Co
 
 def sound(batch: ObservationBatch) -> ObservationBatch:
     """The batch with every column as `sane` makes it."""
-    features = {name: sane(column, batch.rows) for name, column in batch.features.items()}
+    features = {name: sane(column, batch.rows, lists=True) for name, column in batch.features.items()}
     predicted = _sound_predictions(batch) or replace(batch, prediction=None, probabilities=None)
-    return replace(predicted, features=features)
+    latency = None if batch.latency is None else floats(sane(batch.latency, batch.rows))
+    return replace(predicted, features=features, latency=latency)
 
 
 def _sound_predictions(batch: ObservationBatch) -> ObservationBatch | None:
@@ -161,7 +167,7 @@ def chosen(batch: ObservationBatch, mask: Mask | None) -> ObservationBatch:
         features={name: pick(column, mask) for name, column in batch.features.items()},
         prediction=None if batch.prediction is None else pick(batch.prediction, mask),
         probabilities=None if p is None else np.asarray(p).reshape(len(mask), -1)[mask].reshape(-1),
-        latency=None,
+        latency=None if batch.latency is None else pick(batch.latency, mask),
         outcomes=None,
         ids=None,
         slices={},
@@ -214,9 +220,10 @@ class OpenTick:
         """Bins what waits."""
         if not self._held:
             return
+        encoders = self._streams.reference.encoders
         held = [
             (*_of(self._streams, batch, self._task, features, predictions), self._speaks_of(batch))
-            for batch, features, predictions in self._held
+            for batch, features, predictions in ((derived(b, encoders), f, p) for b, f, p in self._held)
         ]
         self._held, self._held_rows = [], 0
         for f, stream in enumerate(self._streams.streams):

@@ -5,6 +5,7 @@ The lines of a batch are joined to one array and parsed at once: half the cost o
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from pilotfish_agent.drift.rows import (
     check_names,
     times,
 )
+from pilotfish_agent.drift.streams import with_output
 from pilotfish_agent.windows.binning import EXACT, MISSING_WORDS, canonical, number
 from pilotfish_core.errors import DataError
 from pilotfish_core.nouns import Column, ObservationBatch
@@ -62,16 +64,15 @@ class JsonRows:
     Attributes:
         bad: where bad rows go.
         rows: records seen, bad ones included, label records not.
-        lists: features that are lists of numbers (embeddings): left out.
     """
 
     layout: Layout
     bad: BadRows
     rows: int = 0
-    lists: set[str] = field(default_factory=set)
     names: dict[str, None] = field(default_factory=dict)
     _timed: bool | None = None
     _width: int | None = None
+    _widths: dict[str, int] = field(default_factory=dict)
     _models: set[str] = field(default_factory=set)
 
     def read(self, file: BinaryIO) -> Iterator[Rows]:
@@ -80,7 +81,8 @@ class JsonRows:
         for lines in blocks(file):
             for start in range(0, len(lines), BATCH_ROWS):
                 self._take(lines[start : start + BATCH_ROWS], held)
-                if len(held.records) >= min(BATCH_ROWS, max(100, BATCH_CELLS // max(len(self.names), 1))):
+                cells = len(self.names) + sum(self._widths.values())
+                if len(held.records) >= min(BATCH_ROWS, max(100, BATCH_CELLS // max(cells, 1))):
                     yield from self._rows(held)
                     held = Held()
         if held.records:
@@ -196,7 +198,7 @@ class JsonRows:
             latency=select(latency, keep),
             ids=select(ids, keep),
         )
-        return Rows(batch, select(np.array(numbers, np.int64), keep), select(moments, keep))
+        return Rows(with_output(batch), select(np.array(numbers, np.int64), keep), select(moments, keep))
 
     def _times(self, records: list[Record], refuse: Any) -> Column | None:
         if self._timed is None:
@@ -230,9 +232,8 @@ class JsonRows:
 
     def _column(self, name: str, values: list[Any], refuse: Any) -> Column | None:
         types = set(map(type, values))
-        if list in types:
-            self.lists.add(name)
-            return None
+        if list in types or (name in self._widths and types == {_NONE}):
+            return self._vectors(name, values)
         if not types <= _SCALARS:
             for i, value in enumerate(values):
                 if type(value) not in _SCALARS:
@@ -242,6 +243,18 @@ class JsonRows:
         if name in self.layout.numeric:
             return _numeric(name, values, refuse)
         return scalars(values, types)
+
+    def _vectors(self, name: str, values: list[Any]) -> Column:
+        """Lists of numbers as rows, as wide as the first one of the file; NaN throughout what is none of them."""
+        width = self._widths.get(name)
+        if width is None:
+            width = self._widths[name] = len(next(v for v in values if type(v) is list))
+        out = np.full((len(values), width), np.nan)
+        for i, value in enumerate(values):
+            if type(value) is list and len(value) == width and set(map(type, value)) <= _NUMBER:
+                with contextlib.suppress(OverflowError):  # a whole number beyond any float
+                    out[i] = value
+        return out
 
     def _predictions(self, values: list[Any], refuse: Any) -> tuple[Column | None, Any]:
         """(prediction, probabilities) columns: one of them, or none."""

@@ -40,7 +40,7 @@ class DataFile:
         skip_bad: bad rows are left out and counted; else they refuse the file at its end.
 
     Attributes:
-        rows: rows read, bad ones not; skipped: bad rows left out; names: features seen; lists: features that are lists.
+        rows: rows read, bad ones not; skipped: bad rows left out; names: features seen.
         size, position: bytes, for a progress bar; size is 0 when it is not known.
     """
 
@@ -52,7 +52,6 @@ class DataFile:
         self.skipped = 0
         self.size = 0
         self.names: tuple[str, ...] = ()
-        self.lists: frozenset[str] = frozenset()
         self._skip_bad = skip_bad
         self._raw: io.BufferedReader | None = None
         self._read_once = False
@@ -97,7 +96,6 @@ class DataFile:
 
     def _finish(self, reader: JsonRows | CsvRows, bad: BadRows) -> None:
         self.names = tuple(reader.names)
-        self.lists = frozenset(reader.lists)
         self.skipped = bad.count
         bad.finish(reader.rows)
         if not reader.rows:

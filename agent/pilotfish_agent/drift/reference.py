@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
+from pilotfish_agent.drift import composites
 from pilotfish_agent.drift.feature_reference import (
     Binner,
     FeatureReference,
@@ -44,6 +45,7 @@ __all__ = [
 
 FORMAT = "pilotfish-reference/1"
 MAX_BYTES = 256 << 20  # 1,000 features of 65 long levels are a tenth of it
+_PIECE = 1 << 20
 SMALL_ROWS = 5_000  # below it a reference sees little: a notice (statistics.md, section 5)
 
 
@@ -96,6 +98,12 @@ class Reference:
         whole = _dump([content, dict(self.strata), *encoders])
         digest = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
         object.__setattr__(self, "id", digest[:12])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of data that the streams are made of, pseudo-features included."""
+        sources = composites.sources(self.encoders)
+        return tuple(dict.fromkeys(sources.get(f.name, f.name) for f in self.features))
 
     def feature(self, name: str) -> FeatureReference | None:
         """The stream of that name, None when the reference lacks it."""
@@ -161,12 +169,20 @@ def load(path: str) -> Reference:
     """
     try:
         with open(path, "rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            content = b"".join(_pieces(file))
     except OSError as error:
         raise DataError(f"{path}: cannot read the reference: {error.strerror}", expected="a readable file") from None
     if len(content) > MAX_BYTES:
         raise DataError(f"{path}: too large for a reference", expected=f"at most {MAX_BYTES} bytes")
     return Reference.from_json(content, path)
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    """Up to one piece beyond the limit: a read of all at once sets aside memory for the limit, which the agent lacks."""
+    taken = 0
+    while taken <= MAX_BYTES and (piece := file.read(_PIECE)):
+        taken += len(piece)
+        yield piece
 
 
 def looks_like_reference(head: bytes) -> bool:
@@ -223,7 +239,7 @@ def require(reference: Reference, names: Sequence[str], source: str) -> None:
         UsageError: naming the first missing columns.
     """
     known = set(names)
-    missing = [f.name for f in reference.features if not f.name.startswith("@") and f.name not in known]
+    missing = [name for name in reference.columns if not name.startswith("@") and name not in known]
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise UsageError(

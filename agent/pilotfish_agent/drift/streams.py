@@ -8,6 +8,8 @@ Pure functions; used by the builder, the watch and replay alike.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -18,6 +20,8 @@ from pilotfish_core.nouns import Column, ObservationBatch
 PREDICTION: Final = "@prediction"
 SCORE: Final = "@score"
 MODEL: Final = "@model"
+OUTPUT: Final = "output"
+"""The feature of answers that are lists of numbers, but no probabilities: embeddings, logits, coordinates."""
 CLASS_LIMIT: Final = 50
 """Whole numbers of at most so many distinct values in the reference are classes (contract, "Prediction type")."""
 _SUM_TOLERANCE: Final = 1e-3  # float32 softmax over 1,000 classes is off by less than 1e-4
@@ -61,6 +65,30 @@ def is_class(values: Column, task: str = "auto") -> bool:
     return bool(np.unique(x).size <= CLASS_LIMIT)
 
 
+def is_list(column: Column) -> bool:
+    """True for a column of lists of numbers: float64 of shape (rows, numbers a list)."""
+    return getattr(column, "ndim", 1) == 2
+
+
+def split_lists(columns: Mapping[str, Column]) -> tuple[dict[str, Column], dict[str, Column]]:
+    """The plain columns, and those of lists of numbers."""
+    plain = {name: column for name, column in columns.items() if not is_list(column)}
+    return plain, {name: column for name, column in columns.items() if name not in plain}
+
+
+def with_output(batch: ObservationBatch) -> ObservationBatch:
+    """The batch with a feature `output` of its answers, where they are lists of numbers but no probabilities.
+
+    Whether they are is a matter of the batch: of a softmax some rows always are.
+    """
+    if batch.probabilities is None or batch.n_classes < 2:
+        return batch
+    p = numbers(batch.probabilities).reshape(-1, batch.n_classes)
+    if _are_probabilities(p).any():
+        return batch
+    return replace(batch, features={**batch.features, OUTPUT: p}, probabilities=None, n_classes=0, classes=None)
+
+
 def prediction_columns(batch: ObservationBatch, task: str = "auto") -> dict[str, Column]:
     """The pseudo-features of a batch, each of length ``batch.rows``; empty when the batch has no predictions.
 
@@ -86,8 +114,7 @@ def prediction_columns(batch: ObservationBatch, task: str = "auto") -> dict[str,
 
 def _of_probabilities(batch: ObservationBatch) -> dict[str, Column]:
     p = numbers(batch.probabilities).reshape(-1, batch.n_classes)
-    with np.errstate(all="ignore"):  # foreign numbers: inf - inf and overflow are simply no probabilities
-        good = ((p >= 0) & (p <= 1)).all(axis=1) & (np.abs(p.sum(axis=1) - 1) <= _SUM_TOLERANCE)
+    good = _are_probabilities(p)
     best = p.argmax(axis=1)
     score = np.where(good, p[np.arange(len(p)), best], np.nan)
     names = batch.classes
@@ -95,3 +122,9 @@ def _of_probabilities(batch: ObservationBatch) -> dict[str, Column]:
         names = tuple(map(str, range(batch.n_classes)))
     klass = [names[i] if ok else None for i, ok in zip(best.tolist(), good.tolist(), strict=True)]
     return {PREDICTION: klass, SCORE: score}
+
+
+def _are_probabilities(p: NDArray[np.float64]) -> NDArray[np.bool_]:
+    with np.errstate(all="ignore"):  # foreign numbers: inf - inf and overflow are simply no probabilities
+        found: NDArray[np.bool_] = ((p >= 0) & (p <= 1)).all(axis=1) & (np.abs(p.sum(axis=1) - 1) <= _SUM_TOLERANCE)
+    return found

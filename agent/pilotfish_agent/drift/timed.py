@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from pilotfish_agent.drift.dependence import LEAST, Phi
 from pilotfish_agent.drift.ingest import Repeats, chosen, counting
 from pilotfish_agent.drift.rows import Rows
+from pilotfish_agent.drift.strata import Strata, narrowed
+from pilotfish_agent.drift.tested import LATENCY
+from pilotfish_agent.windows.binning import StratumBinner
 from pilotfish_agent.windows.ticks import TickRule, TickSplitter
 from pilotfish_core.nouns import Column
 
@@ -25,7 +28,7 @@ MAX_LATE_SHARE = 0.01  # a file that is out of order by more says nothing about 
 
 
 class Binning(Protocol):
-    """One column's binner."""
+    """One column's binner, where all strata have the same bins."""
 
     bins: int
 
@@ -35,14 +38,35 @@ class Binning(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """How columns are counted.
+
+    Attributes:
+        binners: by column; one by stratum takes the stratum of each row.
+        strata: which the rows are told apart into.
+        own: how many of them a column tells apart, 1 where it does not stand here.
+    """
+
+    binners: Mapping[str, Binning | StratumBinner]
+    strata: Strata
+    own: Mapping[str, int]
+
+    def stratum(self, name: str, hours: Ints) -> Ints:
+        """The stratum of a column that rows (n,) of strata ``hours`` belong to."""
+        found: Ints = narrowed(hours, self.strata.count, self.own.get(name, 1))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Says:
-    """Which rows have features, and which have a prediction, bool (rows,); None: all.
+    """Which rows have features, and which have a prediction, bool (rows,); None: all. ``own``: of single columns.
 
     A record without features leaves the features' counts alone; one with some counts as missing for the others.
     """
 
     features: NDArray[np.bool_] | None = None
     predictions: NDArray[np.bool_] | None = None
+    own: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -50,30 +74,43 @@ class Counts:
     """Bin counts of all rows added.
 
     Attributes:
-        binners: by column.
-        of: int64 (K,) by column.
+        plan: binners and strata.
+        of: int64 (S, K) by column, a row for each stratum that it tells apart.
+        hours: rows of each stratum of the plan.
         rows: rows added.
     """
 
-    binners: Mapping[str, Binning]
+    plan: Plan
     of: dict[str, Ints] = field(init=False)
+    hours: Ints = field(init=False)
     rows: int = 0
 
     def __post_init__(self) -> None:
         """Starts at zero."""
-        self.of = {name: np.zeros(b.bins, np.int64) for name, b in self.binners.items()}
+        plan = self.plan
+        self.hours = np.zeros(plan.strata.count, np.int64)
+        self.of = {name: np.zeros((plan.own.get(name, 1), b.bins), np.int64) for name, b in plan.binners.items()}
 
-    def add(self, columns: Mapping[str, Column], rows: int, says: Says) -> dict[str, Ints]:
+    def add(self, columns: Mapping[str, Column], rows: int, says: Says, times: Floats | None = None) -> dict[str, Ints]:
         """Counts rows; returns each column's bin ids, -1 where a row does not speak of the column at all."""
         ids = {}
-        for name, binner in self.binners.items():
+        hours = np.zeros(rows, np.int64) if times is None else self.plan.strata.of(times)
+        self.hours += np.bincount(hours, minlength=len(self.hours))
+        for name, binner in self.plan.binners.items():
             column = columns.get(name)
-            found = binner.ids(np.full(rows, math.nan) if column is None else column)
+            values = np.full(rows, math.nan) if column is None else column
+            stratum = self.plan.stratum(name, hours)
+            found = binner.ids(values, stratum) if isinstance(binner, StratumBinner) else binner.ids(values)
             mask = says.predictions if name.startswith("@") else says.features
-            if mask is not None:
-                found = np.where(mask, found, ABSENT)
+            if name == LATENCY:  # what was not measured is not missing
+                mask = np.zeros(rows, np.bool_) if column is None else ~np.isnan(column)
+            for one in (mask, says.own.get(name)):
+                if one is not None:
+                    found = np.where(one, found, ABSENT)
             ids[name] = found
-            self.of[name] += np.bincount(found + 1, minlength=binner.bins + 1)[1:]
+            size = binner.bins + 1
+            counted = np.bincount(stratum * size + found + 1, minlength=len(self.of[name]) * size)
+            self.of[name] += counted.reshape(-1, size)[:, 1:]
         self.rows += rows
         return ids
 
@@ -83,32 +120,41 @@ class Dependence:
     """Feeds tick counts to one Phi a column.
 
     Attributes:
-        phis, bins: by column.
+        phis: by column.
+        counts: of the reference, by column and stratum.
+        plan: what they were counted by.
         splitter: cuts the ticks.
         ticks: ticks closed.
     """
 
     phis: Mapping[str, Phi]
-    bins: Mapping[str, int]
+    counts: Mapping[str, Ints]
+    plan: Plan
     splitter: TickSplitter
     ticks: int = 0
     _open: dict[str, Ints] = field(default_factory=dict)
+    _hour: int = 0
 
     def add(self, ids: Mapping[str, Ints], times: Floats) -> None:
         """Rows in file order with their bin ids."""
+        if not len(times):
+            return
         closed = self.splitter.split(times)
         # Tick of each row: 0 is the one that was open, len(closed) is the one that stays open.
         tick = np.zeros(len(times), np.int64)
         for i, _ in closed:
             tick[i:] += 1
-        self.ticks += len(closed)
+        fresh = self.plan.strata.of(times[[i for i, _ in closed]])
+        hours = np.concatenate(([self._hour if self._open else self.plan.strata.at(times[0])], fresh))
+        self.ticks, self._hour = self.ticks + len(closed), int(hours[-1])
         for name, phi in self.phis.items():
-            bins, known = self.bins[name], ids[name] >= 0
+            bins, known = self.counts[name].shape[1], ids[name] >= 0
             flat = (tick * bins + ids[name])[known]
             counts = np.bincount(flat, minlength=(len(closed) + 1) * bins).reshape(-1, bins)
             if name in self._open:
                 counts[0] += self._open[name]
-            for one in counts[:-1]:
+            levelled = level(counts[:-1], self.counts[name], self.plan.stratum(name, hours[:-1]))
+            for one in levelled:
                 phi.add(one)
             self._open[name] = counts[-1]
 
@@ -122,10 +168,20 @@ class Dependence:
 def dependence(counts: Counts, levels: Mapping[str, Sequence[str] | None], tick_seconds: float) -> Dependence:
     """A fresh `Dependence` against the masses of ``counts``; ``levels`` of a column, None where it is numeric."""
     phis = {
-        name: Phi(name, counts.of[name], numeric=words is None, levels=words or ()) for name, words in levels.items()
+        name: Phi(name, counts.of[name].sum(0), numeric=words is None, levels=words or ())
+        for name, words in levels.items()
     }
-    bins = {name: len(c) for name, c in counts.of.items()}
-    return Dependence(phis, bins, TickSplitter(TickRule(tick_seconds)))
+    return Dependence(phis, counts.of, counts.plan, TickSplitter(TickRule(tick_seconds), counts.plan.strata))
+
+
+def level(counts: Ints, reference: Ints, strata: Ints) -> Ints | Floats:
+    """Counts of ticks (T, K) less what their stratum (T,) owes to the season: all strata alike, sums as before."""
+    if len(reference) == 1:
+        return counts
+    masses = reference / np.maximum(reference.sum(1, keepdims=True), 1)
+    moved = masses - reference.sum(0) / reference.sum()
+    levelled: Floats = counts - counts.sum(1, keepdims=True) * moved[strata]
+    return levelled
 
 
 def once_a_tick(rows: Iterable[Rows], tick_seconds: float) -> Iterator[Rows]:
