@@ -61,6 +61,7 @@ class ObservationBatch:
         errors: of these, how many calls failed (they have latency, but no prediction).
         ids: request ids, or None: repeats within a tick count once.
         slices: name -> texts of length ``rows``: groups that quality is compared between.
+        sender: which process sent them, in words for people; "" where that is not known.
     """
 
     model: str
@@ -76,6 +77,7 @@ class ObservationBatch:
     outcomes: Sequence[str] | None = None
     ids: Sequence[str | None] | None = None
     slices: Mapping[str, Column] = field(default_factory=dict)
+    sender: str = ""
 
 
 Outcome = Literal["success", "client_error", "server_error", "aborted"]

@@ -14,14 +14,16 @@ import numpy as np
 from pilotfish_agent.drift.dictionary import Family, family, target
 from pilotfish_agent.drift.explain import percent, shown, step
 from pilotfish_agent.drift.layout import EPS, regular_bins
+from pilotfish_agent.drift.masses import Masses
 from pilotfish_agent.drift.reference import FeatureReference
-from pilotfish_agent.drift.tables import StreamTables
 from pilotfish_agent.drift.tested import Floats, Ints
 
 MOST_BINS: Final = 5
 SPECIAL: Final = ("missing", "+inf", "-inf")
 _NAMES_BINS: Final[frozenset[Family]] = frozenset({"octile", "spike", "special", "level"})
 """Families whose words are shares of bins already."""
+FAR: Final = 1.0
+"""From so many sd on a shift is a shift, whatever alternative has the most evidence: all of them have enough."""
 _OF_BINS: Final = frozenset({"spike", "tail", "plug_fine10000", "plug_fine100000"})
 """Families and alternatives that one bin may decide."""
 
@@ -34,7 +36,7 @@ class Moved(NamedTuple):
     observed: float
 
 
-def what_changed(stream: FeatureReference, tables: StreamTables, winner: str, since: Floats) -> str:
+def what_changed(stream: FeatureReference, tables: Masses, winner: str, since: Floats) -> str:
     """The change in words.
 
     Args:
@@ -49,23 +51,26 @@ def what_changed(stream: FeatureReference, tables: StreamTables, winner: str, si
     kind = family(winner)
     if stream.kind == "categorical":
         return _level(stream, target(winner) or 0, before, now) if kind == "level" else _shape(stream, kind, winner)
-    if kind in ("location", "scale", "locscale") and now[regular_bins(len(before), tables.special)].sum() > 0:
+    mean = _mean(tables, now)
+    if mean is not None and kind in ("location", "scale", "locscale"):
         return _moments(stream, tables, kind, before, now)
     if kind == "special":
         bin_ = tables.special[target(winner) or 0]
         return f"{SPECIAL[tables.special.index(bin_)]} {step(before[bin_], now[bin_])}{times(before[bin_], now[bin_])}"
+    if kind == "spike":
+        k = target(winner) or 0
+        return f"{_range(stream, k, k)}: {step(before[k], now[k])}{times(before[k], now[k])}"
     if kind == "tail":
         return _tails(tables, winner, before, now)
     if kind == "octile":
         return _octile(stream, tables, target(winner) or 0, before, now)
-    if kind == "spike":
-        k = target(winner) or 0
-        return f"{_range(stream, k, k)}: {step(before[k], now[k])}{times(before[k], now[k])}"
+    if mean is not None and abs(mean) >= FAR:
+        return _moments(stream, tables, "location", before, now)
     return _shape(stream, kind, winner)
 
 
 def most_moved(
-    stream: FeatureReference, tables: StreamTables, winner: str, since: Floats, most: int = MOST_BINS
+    stream: FeatureReference, tables: Masses, winner: str, since: Floats, most: int = MOST_BINS
 ) -> list[Moved]:
     """The parts that differ most, in units of the effect: single bins where the winner speaks of them, else eighths."""
     if since.sum() <= 0:
@@ -171,11 +176,16 @@ def number(x: float) -> str:
     return f"{x:.4g}"
 
 
-def _moments(stream: FeatureReference, tables: StreamTables, kind: Family, before: Floats, now: Floats) -> str:
+def _mean(tables: Masses, now: Floats) -> float | None:
+    """Mean of the rows' normal scores, in sd of the reference; None where no row has a number."""
+    inside = float(now[regular_bins(len(now), tables.special)].sum())
+    return float(now @ tables.scores[0]) / inside if inside > 0 else None
+
+
+def _moments(stream: FeatureReference, tables: Masses, kind: Family, before: Floats, now: Floats) -> str:
     """Location and spread from the normal scores of the bins: sd are those of the reference, made normal."""
-    special = list(tables.special)
-    inside = 1 - float(now[special].sum())
-    mean = float(now @ tables.scores[0]) / inside
+    inside = 1 - float(now[list(tables.special)].sum())
+    mean = _mean(tables, now) or 0.0
     square = 1 + float(now @ tables.scores[1]) * math.sqrt(2) / inside
     parts = []
     if kind != "scale":
@@ -209,14 +219,14 @@ def _quantile(stream: FeatureReference, found: Floats, q: float) -> str:
     return number(edges[k - 1] + part * (edges[k] - edges[k - 1]))
 
 
-def _middle(tables: StreamTables) -> tuple[Ints, Floats]:
+def _middle(tables: Masses) -> tuple[Ints, Floats]:
     """Positions of the regular bins, and the reference mass below the middle of each."""
     regular = np.flatnonzero(regular_bins(len(tables.pi), tables.special))
     mass = tables.pi[regular] / tables.pi[regular].sum()
     return regular, np.cumsum(mass) - mass / 2
 
 
-def _tails(tables: StreamTables, winner: str, before: Floats, now: Floats) -> str:
+def _tails(tables: Masses, winner: str, before: Floats, now: Floats) -> str:
     side, _, rest = winner.removeprefix("tail_").partition("1e")
     low, high, width = ("0.1 %", "99.9 %", 0.0011) if rest.startswith("-03") else ("1 %", "99 %", 0.011)
     regular, middle = _middle(tables)
@@ -230,7 +240,7 @@ def _tails(tables: StreamTables, winner: str, before: Floats, now: Floats) -> st
     return f"{name}{factor} (values {where}: {step(a, b)})"
 
 
-def _octile(stream: FeatureReference, tables: StreamTables, k: int, before: Floats, now: Floats) -> str:
+def _octile(stream: FeatureReference, tables: Masses, k: int, before: Floats, now: Floats) -> str:
     regular, middle = _middle(tables)
     chosen = regular[(middle > k / 8) & (middle <= (k + 1) / 8)]
     if not len(chosen):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
-from pilotfish_agent.drift import changes, explain
+from pilotfish_agent.drift import changes, explain, hints
 from pilotfish_agent.drift.detectors.shiryaev_roberts import Engine
 from pilotfish_agent.drift.effect import Effect, effect
+from pilotfish_agent.drift.happenings import Happenings
 from pilotfish_agent.drift.latch import (
     ALARM,
+    LOOKS,
     NOTICE,
     Entry,
     History,
@@ -22,6 +24,8 @@ from pilotfish_agent.drift.latch import (
     rule,
     worse,
 )
+from pilotfish_agent.drift.mix import Mix
+from pilotfish_agent.drift.raw import Raw, Sample
 from pilotfish_agent.drift.streams import MODEL, PREDICTION, SCORE
 from pilotfish_agent.drift.tables import StreamTables
 from pilotfish_agent.drift.tested import Floats, Ints, Tested
@@ -33,21 +37,26 @@ WHOLE: Final = -1
 """Position of `@model` among the latches."""
 CONTRIBUTORS: Final = 5
 LARGEST_NATS: Final = 700.0
+CAUSE_TICKS: Final = 2
+"""What happened so near to the beginning of a change may be its cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the operator asked for.
+    """What a judge is told of the model.
 
     Attributes:
         model: its name, for the entries.
         budget: as written, for people.
         critical_effect: lower bound of the effect from which an alarm is critical.
+        happenings: what happened to it beside its data; mix: whose rows they are.
     """
 
     model: str
     budget: str
     critical_effect: float
+    happenings: Happenings = field(default_factory=Happenings)
+    mix: Mix = field(default_factory=Mix)
 
 
 class Judge:
@@ -64,6 +73,7 @@ class Judge:
         self.tables = tables
         self._terms = terms
         self.history = History()
+        self._raw = Raw()
         self.engine = Engine(tables)
         self.threshold = tables[0].log_threshold
         self.model_threshold = self.threshold - math.log(len(tables))
@@ -72,16 +82,33 @@ class Judge:
         self.timed = True  # whether ticks have real times: those of a log without times have not
         self.tick = Tick(0.0, 0.0, 0, 0)
 
-    def step(self, counts: Ints, tick: Tick, held_back: str) -> list[Entry]:
-        """One tick of counts of all streams (width,); ``held_back``: why alarms are only info now, empty when not."""
+    def step(self, counts: Ints, tick: Tick, held_back: str, sample: Sample | None = None) -> list[Entry]:
+        """One tick.
+
+        Args:
+            counts: of all streams (width,).
+            tick: when it was.
+            held_back: why alarms are only info now, empty when they are not.
+            sample: its first rows, where they are at hand.
+        """
         self.history.add(tick.opened, tick.rows)
         self.tick = tick
         with np.errstate(over="ignore"):  # evidence saturates: a tick may take it beyond the largest double first
             self.scores = np.minimum(self.engine.step(counts), LARGEST_NATS)
+        if sample is not None:
+            self._keep_values(sample)
         if not self.latches and self.scores.max() < self.model_threshold:
             return []
         entries = self._follow(counts, held_back)
         return entries + self._cross(held_back)
+
+    def _keep_values(self, sample: Sample) -> None:
+        """Raw values for the hints of streams in which something is going on, until they have been looked at."""
+        looked = {f for f, _ in self.latches} - {f for (f, _), latch in self.latches.items() if latch.looks < LOOKS}
+        names = {self._streams.streams[f].name for f in self.engine.stirring() if f not in looked}
+        self._raw.keep(names)
+        if names:
+            self._raw.add(names, sample, self.history.ticks - 1, self.tick.stratum)
 
     @property
     def severity(self) -> Severity:
@@ -110,11 +137,13 @@ class Judge:
         table = self.tables[f]
         return effect(np.asarray(table.counts), self.engine.since(f), np.asarray(table.pi), table.phi)
 
-    def release(self) -> list[Entry]:
-        """Opens all latches: what they were measured against is no more."""
+    def release(self, going_on: Container[int] = ()) -> list[Entry]:
+        """Opens all latches but those of streams ``going_on``: what they were measured against is no more."""
         why = "evidence restarts, what it is compared with has changed"
-        entries = [self._opened(latch, self.evidence(f, level), why) for (f, level), latch in self.latches.items()]
-        self.latches.clear()
+        ended = [(place, latch) for place, latch in self.latches.items() if place[0] not in going_on]
+        entries = [self._opened(latch, self.evidence(*place), why) for place, latch in ended]
+        for place, _ in ended:
+            del self.latches[place]
         return entries
 
     def _opened(self, latch: Latch, evidence: float, text: str) -> Entry:
@@ -143,6 +172,8 @@ class Judge:
                 if rest and log_sum(self.scores[level][rest]) >= self.threshold:
                     self._latch_model(rest, level, held_back)
                     fresh.append((WHOLE, level))
+        for place in fresh:
+            self._look(*place)
         if fresh:
             self._look_around()
         alarmed = {f for f, level in fresh if level == ALARM}
@@ -154,6 +185,27 @@ class Judge:
             latch = self.latches[place]
             moved = self._score_moved(latch.feature)
             latch.entry = replace(latch.entry, together=names, score_moved=moved)
+
+    def _look(self, f: int, level: int) -> None:
+        """Hints of a latched stream: again for a few ticks, as rows come in."""
+        latch = self.latches[f, level]
+        latch.looks += 1
+        found = [] if f == WHOLE else list(hints.hints(self._case(f, latch.entry)))
+        latch.entry = replace(latch.entry, hints=(*found, *self._causes(latch.entry)))
+
+    def _case(self, f: int, entry: Entry) -> hints.Case:
+        stream = self._streams.streams[f]
+        blocks = self._raw.blocks(stream.name, entry.tick)
+        return hints.Case(stream, self.tables[f], entry.what, self.engine.since(f), blocks)
+
+    def _causes(self, entry: Entry) -> list[str]:
+        """What else happened when the change began."""
+        if not self.timed:
+            return []
+        known = self._terms.happenings.between(*self.history.around(entry.tick, CAUSE_TICKS))
+        moved = self._terms.mix.moved(entry.began)
+        causes = [f"at that time: {', '.join(map(str, known[-3:]))}"] if known else []
+        return [*causes, f"at that time the traffic changed: {moved}"] if moved else causes
 
     def _latch(self, f: int, level: int, held_back: str) -> None:
         table, stream = self.tables[f], self._streams.streams[f]
@@ -171,7 +223,7 @@ class Judge:
         )
         rules = {f: rule(table, entry.since_rows, level)}
         self.latches[f, level] = Latch(
-            stream.name, level, entry, entry.severity, self.history.rows, rules, critical=critical
+            stream.name, level, entry, entry.severity, self.history.rows, rules, critical=critical, looks=0
         )
 
     def _latch_model(self, rest: list[int], level: int, held_back: str) -> None:
@@ -184,7 +236,7 @@ class Judge:
             what=f"several streams changed, none of them over its own line: {names}",
         )
         rules = {f: rule(self.tables[f], self.history.at(tick)[1], level) for f, tick in begun.items()}
-        self.latches[WHOLE, level] = Latch(MODEL, level, entry, entry.severity, self.history.rows, rules)
+        self.latches[WHOLE, level] = Latch(MODEL, level, entry, entry.severity, self.history.rows, rules, looks=0)
 
     def _entry(self, name: str, level: int, tick: int, evidence: float, held_back: str, *, critical: bool) -> Entry:
         """A crossing of now, of a change that began with ``tick``; what changed is still to be said."""
@@ -230,7 +282,10 @@ class Judge:
             back = [one.add(parts[g], rows[g]) for g, one in latch.rules.items()]
             if all(back) and not (level == NOTICE and (f, ALARM) in self.latches):
                 entries.append(self._resolve(f, level, latch))
-            elif level == ALARM and (risen := self._rise(f, latch, held_back)):
+                continue
+            if latch.looks < LOOKS:
+                self._look(f, level)
+            if level == ALARM and (risen := self._rise(f, latch, held_back)):
                 entries.append(risen)
         return entries
 

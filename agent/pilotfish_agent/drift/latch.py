@@ -6,6 +6,7 @@ rise and never falls; when the resolving rule holds the latch opens.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ Kind = Literal["alarm", "notice", "rise", "resolved"]
 # counts of the resolving rule by 5 % of their e-fold, the effect by 2 % of its rows.
 RULE_STEP: Final = 1 / 20
 EFFECT_STEP: Final = 1 / 50
+LOOKS: Final = 10
+"""Ticks from the crossing on in which a stream's hints are tested: by then there are enough raw values, or none."""
 _ORDER: Final[tuple[Severity, ...]] = ("none", "info", "warning", "critical")
 
 
@@ -103,6 +106,7 @@ class Latch:
         severity: now.
         crossed: `History.rows` at the crossing: unlike the entry's row it outlives a restart.
         rules: the resolving rule of the stream, or of each contributor of `@model`, by position of the stream.
+        looks: ticks in which hints were tested; after a restart that is over.
     """
 
     feature: str
@@ -113,6 +117,7 @@ class Latch:
     rules: dict[int, Rule]
     checked_rows: int = 0
     critical: bool = False
+    looks: int = LOOKS
 
     def effect_is_due(self, rows: int) -> bool:
         """Whether so many rows since the change began are worth another look at the effect."""
@@ -180,6 +185,15 @@ class History:
         """(epoch seconds when tick number ``tick`` opened, rows since then, itself included)."""
         place = max(bisect_right(self._ticks, tick) - 1, 0)
         return self._opened[place], self.rows - self._before[place]
+
+    def around(self, tick: int, ticks: int) -> tuple[float, float]:
+        """When the tick ``ticks`` before number ``tick`` opened, and when the last of as many behind it was over.
+
+        Epoch seconds; inf where that is still to come.
+        """
+        first = max(bisect_right(self._ticks, tick - ticks) - 1, 0)
+        last = bisect_right(self._ticks, tick + ticks)
+        return self._opened[first], self._opened[last] if last < len(self._opened) else math.inf
 
     def dump(self) -> list[list[float]]:
         """For a checkpoint: the newest 512 ticks, which is where changes begin."""

@@ -1,0 +1,90 @@
+"""What happened to the model beside its data: a version, a start, an artifact, a setting. Bounded. Pure.
+
+An explanation looks for what happened within two ticks of the beginning of a change.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from pilotfish_agent.drift.explain import moment, shown
+
+Kind = Literal["version", "start", "artifact", "config"]
+KINDS: Final = get_args(Kind)
+MOST: Final = 64
+VERSIONS: Final = 20
+AWAY_SECONDS: Final = 600.0
+"""A version that comes back after so long is a change again; sooner it shares the traffic, as a canary does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One event.
+
+    Attributes:
+        at: epoch seconds.
+        kind: version, start, artifact or config.
+        words: what it was, for people: "model_version 7 -> 8".
+    """
+
+    at: float
+    kind: Kind
+    words: str
+
+    def __str__(self) -> str:
+        """With its time."""
+        return f"{self.words} ({moment(self.at)})"
+
+
+class Happenings:
+    """The newest of one model, in order of time."""
+
+    def __init__(self) -> None:
+        self._known: deque[Happening] = deque(maxlen=MOST)
+        self._versions: dict[str, float] = {}
+        self._version: str | None = None
+
+    def add(self, at: float, kind: Kind, words: str) -> Happening:
+        """Remembers one.
+
+        Raises:
+            ValueError: there is no such kind.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"kind {kind!r} of a happening, expected one of {', '.join(KINDS)}")
+        made = Happening(at, kind, words)
+        self._known.append(made)
+        return made
+
+    def version(self, version: str, at: float) -> Happening | None:
+        """Rows of a version arrived: news when it is not the first one and was not here in the last ten minutes."""
+        seen, before = self._versions.pop(version, None), self._version
+        self._versions[version] = at
+        if len(self._versions) > VERSIONS:
+            del self._versions[next(iter(self._versions))]
+        self._version = version
+        if before is None or before == version or (seen is not None and at - seen < AWAY_SECONDS):
+            return None
+        return self.add(at, "version", f"model_version {shown(before)} -> {shown(version)}")
+
+    def between(self, begin: float, end: float) -> list[Happening]:
+        """Those of a span of time, both ends included."""
+        return [h for h in self._known if begin <= h.at <= end]
+
+    def dump(self) -> list[list[float | str]]:
+        """For a checkpoint."""
+        return [[h.at, h.kind, h.words] for h in self._known]
+
+    def load(self, dumped: list[list[float | str]]) -> None:
+        """Back from a checkpoint, before those that came since.
+
+        Raises:
+            ValueError: of a kind that there is none of.
+        """
+        newer = list(self._known)
+        self._known.clear()
+        for at, kind, words in dumped:
+            self.add(float(at), str(kind), str(words))  # type: ignore[arg-type]  # `add` refuses others
+        self._known.extend(newer)
