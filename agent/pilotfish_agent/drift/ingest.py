@@ -198,11 +198,16 @@ class OpenTick:
     Args:
         streams: the tested streams.
         task: ``model.task``.
+
+    Attributes:
+        counts: of what is binned, (width,).
+        stratum: of the tick; set it before its first rows.
     """
 
     def __init__(self, streams: Tested, task: str) -> None:
         self._streams = streams
         self._task = task
+        self.stratum = 0
         self._held: list[tuple[ObservationBatch, Mask | None, Mask | None]] = []
         self._held_rows = 0
         self.counts: Ints = np.zeros(streams.width, np.int64)
@@ -226,12 +231,13 @@ class OpenTick:
             for batch, features, predictions in ((derived(b, encoders), f, p) for b, f, p in self._held)
         ]
         self._held, self._held_rows = [], 0
+        binners = self._streams.binners(self.stratum)
         for f, stream in enumerate(self._streams.streams):
             own = not stream.name.startswith("@")
             pieces = [columns[stream.name] for columns, _, _ in held if stream.name in columns]
             part = self._streams.part(self.counts, f)
             for column in joined(pieces):
-                part += self._streams.binners[f].counts(column)
+                part += binners[f].counts(column)
             if own and len(pieces) < len(held):
                 absent = sum(rows for columns, rows, some in held if some and stream.name not in columns)
                 self.counts[self._streams.missing[f]] += absent
@@ -303,6 +309,7 @@ def segment_counts(
     segments: int,
     *,
     features: bool,
+    stratum: int = 0,
     masks: tuple[Mask | None, Mask | None] = (None, None),
 ) -> Ints:
     """Counts of many ticks at once, (segments, width): each value is binned once, whatever the ticks' size.
@@ -314,8 +321,10 @@ def segment_counts(
         segment: which tick each of these rows belongs to, 0 to ``segments`` - 1.
         segments: how many.
         features: whether the batch has features at all: then a stream that it lacks is missing in each row.
+        stratum: in which all of these ticks lie.
         masks: the rows that count, for features and for predictions; None: all of them.
     """
+    binners = streams.binners(stratum)
     out = np.zeros((segments, streams.width), np.int64)
     for f, stream in enumerate(streams.streams):
         mask = masks[1] if stream.name in (PREDICTION, SCORE) else masks[0]
@@ -330,6 +339,6 @@ def segment_counts(
             measured = ~np.isnan(column)
             column, where = column[measured], where[measured]
         a, b = int(streams.offsets[f]), int(streams.offsets[f + 1])
-        flat = np.bincount(where * (b - a) + streams.binners[f].ids(column), minlength=segments * (b - a))
+        flat = np.bincount(where * (b - a) + binners[f].ids(column), minlength=segments * (b - a))
         out[:, a:b] = flat.reshape(segments, b - a)
     return out

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pilotfish_agent.drift.dependence import BLOCKS, Phi
 from pilotfish_agent.drift.reference import FeatureReference
 from pilotfish_agent.drift.tables import StreamTables
-from pilotfish_agent.drift.tested import Ints, Tested
+from pilotfish_agent.drift.tested import Floats, Ints, Tested
 
 TICKS: Final = 1_600
 """Non-empty ticks, once: 24 differences of block means at 64 ticks a block."""
@@ -85,7 +85,7 @@ class OnlinePhi:
             if f in self._earlier:
                 self._phis[f].load(self._earlier.pop(f))
 
-    def add(self, counts: Ints) -> None:
+    def add(self, counts: Ints | Floats) -> None:
         """One tick of counts (width,)."""
         for f, one in self._phis.items():
             if self._ticks[f] < TICKS:

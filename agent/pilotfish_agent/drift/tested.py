@@ -14,7 +14,9 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pilotfish_agent.drift import composites
 from pilotfish_agent.drift.reference import Binner, FeatureReference, Reference
+from pilotfish_agent.drift.strata import Strata, narrowed, of_reference
 from pilotfish_agent.drift.streams import PREDICTION, SCORE
 
 Ints = NDArray[np.int64]
@@ -36,7 +38,7 @@ class Tested:
         offsets: (F + 1,) where each stream's bins start.
         missing: (F,) position of each stream's missing bin in the whole vector.
         index: position of a stream by name.
-        binners: one a stream.
+        strata: of the reference, which ticks lie in.
     """
 
     reference: Reference
@@ -45,13 +47,40 @@ class Tested:
     offsets: Ints
     missing: Ints
     index: Mapping[str, int]
-    binners: tuple[Binner, ...]
+    strata: Strata
     flat: Ints = field(repr=False)
+    _binners: dict[int, tuple[Binner, ...]] = field(repr=False, default_factory=dict)
+    _moved: dict[int, Floats] = field(repr=False, default_factory=dict)
 
     @property
     def width(self) -> int:
         """Bins of all streams together."""
         return int(self.offsets[-1])
+
+    def binners(self, stratum: int) -> tuple[Binner, ...]:
+        """What bins the rows of one stratum, one a stream."""
+        if stratum not in self._binners:
+            plain = self._binners.get(0) or tuple(s.binner() for s in self.streams)
+            places = [narrowed(stratum, self.strata.count, s.strata) for s in self.streams]
+            self._binners[stratum] = tuple(
+                one if s.stratum_edges is None else s.binner(at)
+                for one, s, at in zip(plain, self.streams, places, strict=True)
+            )
+        return self._binners[stratum]
+
+    def levelled(self, counts: Ints, stratum: int) -> Ints | Floats:
+        """Counts (width,) of a tick less what their stratum owes to the season, so that all strata are alike.
+
+        Only streams with a table for each stratum need it; sums stay as they are.
+        """
+        if all(s.stratum_counts is None for s in self.streams):
+            return counts
+        if stratum not in self._moved:
+            places = [narrowed(stratum, self.strata.count, s.strata) for s in self.streams]
+            self._moved[stratum] = np.concatenate([_moved(s, at) for s, at in zip(self.streams, places, strict=True)])
+        rows = np.add.reduceat(counts, self.offsets[:-1])
+        levelled: Floats = counts - np.repeat(rows, np.diff(self.offsets)) * self._moved[stratum]
+        return levelled
 
     def part(self, vector: NDArray[_T], f: int) -> NDArray[_T]:
         """The bins of stream ``f`` in a vector of ``width``."""
@@ -61,6 +90,15 @@ class Tested:
         """The bins of each stream, as views."""
         ends = self.offsets.tolist()
         return [vector[a:b] for a, b in itertools.pairwise(ends)]
+
+
+def _moved(stream: FeatureReference, stratum: int) -> Floats:
+    """By how much the masses (K,) of a stratum differ from those of all."""
+    if stream.stratum_counts is None:
+        return np.zeros(len(stream.counts))
+    own = stream.stratum_counts[stratum]
+    moved: Floats = own / max(int(own.sum()), 1) - stream.counts / stream.counts.sum()
+    return moved
 
 
 def missing_bin(stream: FeatureReference) -> int:
@@ -73,8 +111,9 @@ def tested(reference: Reference, limit: int, ignore: Container[str] = ()) -> Tes
     kept: list[FeatureReference] = []
     skipped: list[str] = []
     room = limit
+    sources = composites.sources(reference.encoders)
     for stream in reference.features:
-        if stream.name in ignore:
+        if stream.name in ignore or sources.get(stream.name, stream.name) in ignore:
             continue
         if stream.name.startswith("@"):
             if stream.name in PSEUDO:
@@ -94,6 +133,6 @@ def tested(reference: Reference, limit: int, ignore: Container[str] = ()) -> Tes
         offsets=offsets,
         missing=missing,
         index={s.name: f for f, s in enumerate(kept)},
-        binners=tuple(s.binner() for s in kept),
+        strata=of_reference(reference.strata),
         flat=np.concatenate([s.counts for s in kept]) if kept else np.zeros(0, np.int64),
     )

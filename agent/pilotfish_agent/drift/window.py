@@ -28,14 +28,14 @@ class Window:
         self.squares: Floats = np.zeros(len(streams.streams))
         self.seen: Ints = np.zeros(len(streams.streams), np.int64)
 
-    def add(self, counts: Ints) -> None:
-        """One tick of counts of all streams (width,)."""
+    def add(self, counts: Ints, levelled: Ints | Floats | None = None) -> None:
+        """One tick of counts of all streams (width,), and where it is known the same without the season."""
         if not len(self._starts):
             return
         rows = np.add.reduceat(counts, self._starts)
         keep = np.exp(rows / -FOLD_ROWS)
         self.counts *= keep[0] if (rows == rows[0]).all() else np.repeat(keep, self._sizes)
-        self.counts += counts
+        self.counts += counts if levelled is None else levelled
         self.squares *= keep * keep
         self.squares += rows
         self.seen += rows
