@@ -19,12 +19,14 @@ SOURCES = ("sdk", "capture", "tail")
 OUTCOMES = ("success", "server_error")
 FEATURE, PREDICTION, PROBABILITY, LATENCY, ID, SLICE = range(6)
 ROLES = (FEATURE, PREDICTION, PROBABILITY, LATENCY, ID, SLICE)
-FLOAT, INTEGER, TEXT = range(3)
+FLOAT, INTEGER, TEXT, LIST = range(4)
 BY_ROW, BY_COLUMN = range(2)
 
 _HEADER = struct.Struct("<2sBBIIdHH")  # magic, version, source, lost, rows, sent, bytes of name, bytes of version
 _SECTION = struct.Struct("<BBHIII")  # outcome, layout, columns, rows, bytes of the descriptor, bytes of the text
 _COLUMN = struct.Struct("<BBH")  # role, kind, bytes of the name
+_WIDTH = struct.Struct("<H")  # in front of the name of a column of lists
+MAX_WIDTH = 4_096
 HEADER_BYTES = _HEADER.size
 SECTION_BYTES = _SECTION.size
 
@@ -33,7 +35,25 @@ MISSING = "\x01"
 _ESCAPES = (("\x01", "\x01\x01"), ("\0", "\x01\x02"))
 
 Column = tuple[int, int, str]
-"""(role, kind, name); the name of a probability is its class, of prediction, latency and id it is empty."""
+"""(role, kind, name); the name of a probability is its class, of prediction, latency and id it is empty.
+
+A kind is `FLOAT`, `INTEGER`, `TEXT` or `lists_of(width)`.
+"""
+
+
+def lists_of(width: int) -> int:
+    """The kind of a column of lists of so many numbers: float32, two a cell, the last cell filled up with zeros."""
+    return LIST | width << 2
+
+
+def width_of(kind: int) -> int:
+    """The numbers of each list of a column, 0 where it has none."""
+    return kind >> 2
+
+
+def cells_of(kind: int) -> int:
+    """The number cells, of 8 bytes, that a row has in a column."""
+    return 0 if kind == TEXT else (width_of(kind) + 1) // 2 or 1
 
 
 class FrameError(ValueError):
@@ -56,7 +76,8 @@ class Section:
         rows: number of rows.
         outcome: index into `OUTCOMES`, the same for all rows.
         layout: `BY_ROW` or `BY_COLUMN`: the order of the cells in ``numbers`` and ``text``.
-        numbers: 8 bytes a number cell, little endian: float64, or int64 in columns of kind `INTEGER`.
+        numbers: 8 bytes a number cell, little endian: float64, or int64 in columns of kind `INTEGER`, or two float32 in
+            columns of lists, whose cells of a row stand together in both layouts.
         text: the text cells, UTF-8, joined by NUL, see `escape`.
     """
 
@@ -132,7 +153,10 @@ def describe(columns: Iterable[Column]) -> bytes:
     parts = []
     for role, kind, name in columns:
         encoded = utf8(name)[:MAX_ROWS]
-        parts.append(_COLUMN.pack(role, kind, len(encoded)) + encoded)
+        listed = kind & LIST == LIST
+        if listed:
+            encoded = (_WIDTH.pack(width_of(kind)) + encoded)[:MAX_ROWS]
+        parts.append(_COLUMN.pack(role, LIST if listed else kind, len(encoded)) + encoded)
     return b"".join(parts)
 
 
@@ -148,15 +172,25 @@ def columns(descriptor: bytes, count: int) -> tuple[Column, ...]:
         for _ in range(count):
             role, kind, size = _COLUMN.unpack_from(descriptor, at)
             at += _COLUMN.size + size
-            if role not in ROLES or kind > TEXT or at > len(descriptor):
+            if role not in ROLES or kind > LIST or at > len(descriptor):
                 raise FrameError("frame_columns", f"role {role}, kind {kind}, {size} bytes of name")
-            found.append((role, kind, descriptor[at - size : at].decode("utf-8", "strict")))
+            name = descriptor[at - size : at]
+            if kind == LIST:
+                kind, name = _list(role, name), name[_WIDTH.size :]
+            found.append((role, kind, name.decode("utf-8", "strict")))
     except (struct.error, UnicodeDecodeError) as error:
         raise FrameError("frame_columns", str(error)) from None
     if at != len(descriptor):
         raise FrameError("frame_columns", f"{len(descriptor) - at} bytes behind the last column")
     _check_roles(found)
     return tuple(found)
+
+
+def _list(role: int, name: bytes) -> int:
+    (width,) = _WIDTH.unpack_from(name)
+    if role != FEATURE or not 0 < width <= MAX_WIDTH:
+        raise FrameError("frame_columns", f"role {role} with lists of {width} numbers")
+    return lists_of(width)
 
 
 def _check_roles(found: Sequence[Column]) -> None:
@@ -245,13 +279,13 @@ def _section(data: bytes, at: int) -> tuple[Section, int]:
         raise FrameError("frame_rows", f"{rows} rows in a section")
     start = at + SECTION_BYTES
     descriptor = data[start : start + descriptor_bytes]
-    numeric = _numeric(descriptor, count)
+    numeric, texts = _cells(descriptor, count)
     numbers_at = start + descriptor_bytes
     text_at = numbers_at + 8 * numeric * rows
     end = text_at + text_bytes
     if end > len(data):
         raise FrameError("frame_truncated", "a section runs over the end")
-    if numeric == count and text_bytes:
+    if not texts and text_bytes:
         raise FrameError("frame_text", "text behind columns of numbers")
     section = Section(
         descriptor, count, rows, data[numbers_at:text_at], data[text_at:end], outcome=outcome, layout=layout
@@ -259,18 +293,19 @@ def _section(data: bytes, at: int) -> tuple[Section, int]:
     return section, end
 
 
-def _numeric(descriptor: bytes, count: int) -> int:
-    """How many of the columns hold numbers; the descriptor is checked in full by `columns`."""
+def _cells(descriptor: bytes, count: int) -> tuple[int, int]:
+    """The number cells and the text cells of a row; the descriptor is checked in full by `columns`."""
     known = _KNOWN.get((descriptor, count))
     if known is None:
-        known = sum(kind != TEXT for _, kind, _ in columns(descriptor, count))
+        kinds = [kind for _, kind, _ in columns(descriptor, count)]
+        known = (sum(map(cells_of, kinds)), kinds.count(TEXT))
         if len(_KNOWN) >= 256:  # descriptors repeat; a sender that makes up new ones shall not fill the memory
             _KNOWN.clear()
         _KNOWN[descriptor, count] = known
     return known
 
 
-_KNOWN: dict[tuple[bytes, int], int] = {}
+_KNOWN: dict[tuple[bytes, int], tuple[int, int]] = {}
 
 
 def cells(section: Section, texts: int) -> list[str | None]:

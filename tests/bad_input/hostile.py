@@ -13,7 +13,8 @@ from pilotfish.wire import Frame, Section
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
     ["", "toy", "__other__", "@prediction", "@score", "@model", '"}\n', "\0", "\x01", "\u202e", "a" * 300, "le"]
 )
-COLUMN = st.tuples(st.sampled_from(wire.ROLES), st.sampled_from((wire.FLOAT, wire.INTEGER, wire.TEXT)), TEXT)
+KINDS = (wire.FLOAT, wire.INTEGER, wire.TEXT, wire.lists_of(3))
+COLUMN = st.tuples(st.sampled_from(wire.ROLES), st.sampled_from(KINDS), TEXT)
 
 
 @st.composite
@@ -21,10 +22,10 @@ def sections(draw: st.DrawFn) -> Section:
     """Well-formed or not: roles twice, names of ours, any bit pattern for a number, too few or too many cells."""
     columns = draw(st.lists(COLUMN, min_size=1, max_size=6))
     rows = draw(st.integers(1, 5))
-    numbers = sum(kind != wire.TEXT for _, kind, _ in columns) * rows
+    numbers = sum(wire.cells_of(kind) for _, kind, _ in columns) * rows
     odd = st.sampled_from([float("nan"), float("inf"), -float("inf"), 1e308, -0.0, 5e-324, 0.5, 1.0])
     cells = draw(st.lists(odd, min_size=numbers, max_size=numbers))
-    texts = draw(st.lists(TEXT, max_size=(len(columns) * rows - numbers) + 1))
+    texts = draw(st.lists(TEXT, max_size=len(columns) * rows + 1))
     text = "\0".join(map(wire.escape, texts)).encode()
     count = draw(st.sampled_from([len(columns), len(columns), len(columns), 0, 65535]))
     outcome, layout = draw(st.integers(0, 2)), draw(st.integers(0, 2))

@@ -95,3 +95,26 @@ def test_classes_without_names_have_none() -> None:
     columns = [(wire.PROBABILITY, 0, ""), (wire.PROBABILITY, 0, "")]
     batch = decoded(Section(wire.describe(columns), 2, 1, struct.pack("<2d", 0.5, 0.5)))
     assert (batch.n_classes, batch.classes) == (2, None)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 8])
+def test_lists_are_float32_in_either_layout(width: int) -> None:
+    """Beside other columns, row by row and column by column."""
+    columns = [
+        (wire.FEATURE, wire.FLOAT, "a"),
+        (wire.FEATURE, wire.lists_of(width), "e"),
+        (wire.FEATURE, wire.INTEGER, "n"),
+    ]
+    lists = np.arange(2 * width, dtype="<f4").reshape(2, width)
+    padded = [row.tobytes() + b"\0" * (4 * (width % 2)) for row in lists]
+    a, n = struct.pack("<2d", 0.5, 1.5), struct.pack("<2q", 7, 8)
+    by_row = a[:8] + padded[0] + n[:8] + a[8:] + padded[1] + n[8:]
+    by_column = a + b"".join(padded) + n
+    descriptor = wire.describe(columns)
+    batch = decoded(
+        Section(descriptor, 3, 2, by_row, layout=wire.BY_ROW),
+        Section(descriptor, 3, 2, by_column, layout=wire.BY_COLUMN),
+    )
+    assert batch.features["e"].tolist() == [*lists.tolist(), *lists.tolist()]
+    assert batch.features["a"].tolist() == [0.5, 1.5, 0.5, 1.5]
+    assert batch.features["n"].tolist() == [7.0, 8.0, 7.0, 8.0]

@@ -14,7 +14,7 @@ from pilotfish.wire import Frame, FrameError, Section
 from pilotfish_agent.intake.listener import REASONS
 
 NAMES = st.text(max_size=12).filter(lambda t: t.isprintable())
-KINDS = st.sampled_from((wire.FLOAT, wire.INTEGER, wire.TEXT))
+KINDS = st.sampled_from((wire.FLOAT, wire.INTEGER, wire.TEXT, wire.lists_of(1), wire.lists_of(2), wire.lists_of(5)))
 CELL = st.one_of(st.none(), st.text(st.characters(codec="utf-8"), max_size=8))
 
 
@@ -23,9 +23,10 @@ def sections(draw: st.DrawFn) -> Section:
     """Sections with feature columns of any kind, by row or by column."""
     columns = [(wire.FEATURE, draw(KINDS), name) for name in draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))]
     rows = draw(st.integers(1, 4))
-    numeric = sum(kind != wire.TEXT for _, kind, _ in columns)
+    numeric = sum(wire.cells_of(kind) for _, kind, _ in columns)
+    text_columns = sum(kind == wire.TEXT for _, kind, _ in columns)
     numbers = draw(st.binary(min_size=8 * numeric * rows, max_size=8 * numeric * rows))
-    texts = draw(st.lists(CELL, min_size=(len(columns) - numeric) * rows, max_size=(len(columns) - numeric) * rows))
+    texts = draw(st.lists(CELL, min_size=text_columns * rows, max_size=text_columns * rows))
     text = "\0".join(map(wire.escape, texts)).encode()
     outcome, layout = draw(st.integers(0, 1)), draw(st.integers(0, 1))
     return Section(wire.describe(columns), len(columns), rows, numbers, text, outcome=outcome, layout=layout)
@@ -130,6 +131,9 @@ def test_the_reason_names_what_is_wrong(change, reason: str) -> None:  # type: i
         [(wire.LATENCY, wire.TEXT, "")],
         [(wire.ID, wire.FLOAT, "")],
         [(9, wire.FLOAT, "a")],
+        [(wire.PREDICTION, wire.lists_of(3), "")],
+        [(wire.FEATURE, wire.lists_of(wire.MAX_WIDTH + 1), "a")],
+        [(wire.FEATURE, wire.LIST, "")],
         [(wire.FEATURE, 9, "a")],
     ],
 )

@@ -57,20 +57,27 @@ def batches(frames: Iterable[wire.Frame]) -> tuple[list[ObservationBatch], list[
 
 def _batch(key: _Key, parts: Sequence[tuple[wire.Section, list[str | None]]]) -> ObservationBatch:
     columns = wire.columns(key.descriptor, key.count)
-    numeric = [i for i, (_, kind, _) in enumerate(columns) if kind != wire.TEXT]
+    numeric = [(i, kind) for i, (_, kind, _) in enumerate(columns) if kind != wire.TEXT]
     texts = [i for i, (_, kind, _) in enumerate(columns) if kind == wire.TEXT]
     found = _Columns(sum(section.rows for section, _ in parts))
-    matrix = _numbers([section for section, _ in parts], len(numeric))
+    sizes = [wire.cells_of(kind) for _, kind in numeric]
+    matrix = _numbers([section for section, _ in parts], sizes)
     whole = matrix.view("<i8")
-    for j, i in enumerate(numeric):
-        found.cells[i] = _integers(whole[j]) if columns[i][1] == wire.INTEGER else matrix[j]
+    j = 0
+    for (i, kind), size in zip(numeric, sizes, strict=True):
+        if width := wire.width_of(kind):
+            found.cells[i] = _lists(matrix[j : j + size], width)
+        else:
+            found.cells[i] = _integers(whole[j]) if kind == wire.INTEGER else matrix[j]
+        j += size
     for j, i in enumerate(texts):
         found.cells[i] = [cell for section, cells in parts for cell in _strided(section, cells, j, len(texts))]
     return _assemble(key, columns, found)
 
 
-def _numbers(sections: Sequence[wire.Section], width: int) -> NDArray[np.float64]:
-    """The number cells, float64 of shape (width, rows), each column contiguous."""
+def _numbers(sections: Sequence[wire.Section], sizes: Sequence[int]) -> NDArray[np.float64]:
+    """The number cells, float64 of shape (sum of ``sizes``, rows), each contiguous; ``sizes``: cells of each column."""
+    width = sum(sizes)
     if all(section.layout == wire.BY_ROW for section in sections):  # by far the usual: one join, one transposition
         flat = np.frombuffer(b"".join([section.numbers for section in sections]), dtype="<f8")
         return np.ascontiguousarray(flat.reshape(-1, width).T if width else np.empty((0, 0)))
@@ -78,8 +85,20 @@ def _numbers(sections: Sequence[wire.Section], width: int) -> NDArray[np.float64
     for section in sections:
         flat = np.frombuffer(section.numbers, dtype="<f8")
         by_row = section.layout == wire.BY_ROW
-        parts.append(flat.reshape(section.rows, width).T if by_row else flat.reshape(width, section.rows))
+        if by_row:
+            parts.append(flat.reshape(section.rows, width).T)
+        elif width == len(sizes):
+            parts.append(flat.reshape(width, section.rows))
+        else:
+            ends = np.cumsum(sizes) * section.rows
+            blocks = zip(np.split(flat, ends[:-1]), sizes, strict=True)
+            parts.append(np.concatenate([block.reshape(section.rows, size).T for block, size in blocks]))
     return np.ascontiguousarray(np.concatenate(parts, axis=1))
+
+
+def _lists(cells: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Lists of float32, two a cell, as float64 of shape (rows, width)."""
+    return np.ascontiguousarray(cells.T).view("<f4")[:, :width].astype(np.float64)
 
 
 def _integers(column: NDArray[np.int64]) -> Column:
