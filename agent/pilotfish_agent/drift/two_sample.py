@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import betainc, chdtrc, ndtr
 
 from pilotfish_agent.drift.dictionary import hermite_directions
@@ -64,7 +65,7 @@ def numeric(reference: Floats, current: Floats, min_effect: float = 0.0, special
         groups = np.concatenate(
             (np.minimum(np.arange(regular) * GROUPS // max(regular, 1), GROUPS - 1), GROUPS + np.arange(special))
         )
-        found.append(_g(*(np.bincount(groups, x, GROUPS + special) for x in (r, c))))
+        found.append(_g(_grouped(groups, r), _grouped(groups, c)))
     return _smallest(found)
 
 
@@ -79,8 +80,17 @@ def categorical(reference: Floats, current: Floats, min_effect: float = 0.0) -> 
     if not min_effect:
         m, n = reference.sum(), current.sum()
         few = both * min(m, n) / (m + n) < FEWEST
-        found.append(_g(*(np.append(x[~few], x[few].sum()) for x in (reference, current))))
+        found.append(_g(*_pooled(few, reference, current)))
     return _smallest(found, at_least=2 if not min_effect else 1)
+
+
+def _grouped(groups: Ints, counts: Floats) -> Floats:
+    return np.bincount(groups, counts).astype(np.float64)
+
+
+def _pooled(few: NDArray[np.bool_], reference: Floats, current: Floats) -> tuple[Floats, Floats]:
+    """Counts of the bins that are not ``few``, and of the others together."""
+    return np.append(reference[~few], reference[few].sum()), np.append(current[~few], current[few].sum())
 
 
 def _smallest(found: Sequence[_One], at_least: int = 1) -> Tested:
@@ -128,9 +138,9 @@ def _score(h: Floats, r: Floats, c: Floats) -> tuple[Floats, Floats]:
 def _rates(places: Ints, names: Sequence[str], pi: Floats, r: Floats, c: Floats, min_effect: float) -> list[_One]:
     """Tests of single bins against all others.
 
-    Any change: exact, by the binomial given the bin's total. Beyond a minimum effect: by the normal approximation; where
-    the bin is rare by the exact upper tail at the edge of the ball. Beta functions, so that counts divided by phi need
-    not be whole.
+    Any change: exact, by the binomial given the bin's total. Beyond a minimum effect: by the normal approximation, and
+    where the bin is rare by the exact upper tail at the edge of the ball. Beta functions, so that counts divided by phi
+    need not be whole.
     """
     if not len(places):
         return []
