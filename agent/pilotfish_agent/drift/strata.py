@@ -7,7 +7,7 @@ stratum on one half of the time and tried on the other (docs/statistics.md, "Dai
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final, Literal, cast
@@ -39,6 +39,7 @@ PROBE_SECONDS: Final = 600.0
 CYCLES: Final = 4  # the fewest days or weeks that a pattern may be learnt from
 NEEDED_NATS: Final = 10.0
 FIT_ROWS: Final = 200  # of each stratum, in the half that is learnt from
+WEEKLY: Final[tuple[Kind, ...]] = ("hour", "weekend_hour", "hour_of_week")
 _PRIORS: Final = (4.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)  # rows that the poorer strata count as
 
 
@@ -173,32 +174,39 @@ class Trial:
     candidates: tuple[Kind, ...]
     least: int
 
-    def kind(self, bins: Ints, least_nats: float = NEEDED_NATS) -> Kind:
-        """The strata that a stream needs: the richest that wins by 10 nats over the best poorer one.
-
-        Args:
-            bins: a coarse bin of each row (n,), such as its octile; -1: the row says nothing of the stream.
-            least_nats: by how much the held-out log likelihood must rise.
-        """
+    def kind(self, bins: Ints) -> Kind:
+        """The strata that a stream needs; ``bins``: a coarse bin of each row (n,), such as its octile, -1 for none."""
         known = bins >= 0
         size = int(bins.max(initial=0)) + 1
         flat = ((self.fit.astype(np.int64) * ALL + self.hours) * size + bins)[known]
-        tried, learnt = np.bincount(flat, minlength=2 * ALL * size).reshape(2, ALL, size)
-        best: Kind = "none"
-        shares = np.tile((learnt.sum(0) + 0.5) / (learnt.sum() + size / 2), (ALL, 1))
-        score = float((tried * np.log(shares)).sum())
-        for kind in self.candidates:
-            merged = narrowed(np.arange(ALL), ALL, COUNTS[kind])
-            own = np.zeros((COUNTS[kind], size), np.int64)
-            np.add.at(own, merged, learnt)
-            if own.sum(1).min() < self.least:
-                continue
-            # Shares of an hour lean on those of the poorer strata, the more the fewer rows it has.
-            drafts = [(own[merged] + p * shares) / (own.sum(1)[merged, None] + p) for p in _PRIORS]
-            scores = [float((tried * np.log(d)).sum()) for d in drafts]
-            if max(scores) > score + least_nats:
-                best, score, shares = kind, max(scores), drafts[int(np.argmax(scores))]
-        return best
+        held, fit = np.bincount(flat, minlength=2 * ALL * size).reshape(2, ALL, size)
+        return chosen(fit, held, self.candidates, self.least)
+
+
+def chosen(fit: Ints, held: Ints, candidates: Sequence[Kind] = WEEKLY, least: int = 0) -> Kind:
+    """The strata that counts call for: the richest that wins by 10 nats over the best poorer one.
+
+    Args:
+        fit: counts to learn shares from, by hour of week and coarse bin (168, B).
+        held: counts to try them on, likewise.
+        candidates: kinds that the record is long enough for, from poor to rich.
+        least: rows that each stratum must have in ``fit``.
+    """
+    best: Kind = "none"
+    shares = np.tile((fit.sum(0) + 0.5) / (fit.sum() + fit.shape[1] / 2), (ALL, 1))
+    score = float((held * np.log(shares)).sum())
+    for kind in candidates:
+        merged = narrowed(np.arange(ALL), ALL, COUNTS[kind])
+        own = np.zeros((COUNTS[kind], fit.shape[1]), np.int64)
+        np.add.at(own, merged, fit)
+        if own.sum(1).min() < least:
+            continue
+        # Shares of an hour lean on those of the poorer strata, the more the fewer rows it has.
+        drafts = [(own[merged] + p * shares) / (own.sum(1)[merged, None] + p) for p in _PRIORS]
+        scores = [float((held * np.log(d)).sum()) for d in drafts]
+        if max(scores) > score + NEEDED_NATS:
+            best, score, shares = kind, max(scores), drafts[int(np.argmax(scores))]
+    return best
 
 
 def trial(times: Floats, zone: Strata) -> Trial | None:
@@ -207,7 +215,7 @@ def trial(times: Floats, zone: Strata) -> Trial | None:
     hours = replace(zone, kind="hour_of_week").of(times)
     if span >= CYCLES * WEEK:
         monday = (times - 4 * DAY) // WEEK  # 1970 began on a Thursday
-        return Trial(monday % 2 == 1, hours, ("hour", "weekend_hour", "hour_of_week"), FIT_ROWS)
+        return Trial(monday % 2 == 1, hours, WEEKLY, FIT_ROWS)
     if span >= CYCLES * DAY:
         return Trial(times // DAY % 2 == 1, hours, ("hour",), FIT_ROWS)
     return None
@@ -216,4 +224,4 @@ def trial(times: Floats, zone: Strata) -> Trial | None:
 def probe(times: Floats, zone: Strata) -> Trial:
     """For the end of learn-in: alternate blocks of ten minutes, which show what a longer record may turn out to be."""
     hours = replace(zone, kind="hour_of_week").of(times)
-    return Trial(times // PROBE_SECONDS % 2 == 1, hours, ("hour", "weekend_hour", "hour_of_week"), 0)
+    return Trial(times // PROBE_SECONDS % 2 == 1, hours, WEEKLY, 0)

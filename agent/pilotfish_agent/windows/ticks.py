@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -154,6 +155,8 @@ class TickSplitter:
 class RowSplitter:
     """Ticks of a fixed number of rows, for data without times; a tick stands for one minute.
 
+    With times, a tick ends early where a span ends that no tick may go beyond.
+
     Attributes:
         size: rows a tick.
     """
@@ -163,11 +166,25 @@ class RowSplitter:
     rows: int = field(default=0, init=False)
     ticks: int = field(default=0, init=False)
 
-    def split(self, rows: int) -> list[tuple[int, float]]:
-        """Where ticks close within the next ``rows``: (i, seconds since the first row), i = rows when at the end."""
-        closed = []
-        for at in range(self.size - self.rows, rows + 1, self.size):
-            self.ticks += 1
-            closed.append((at, self.ticks * 60.0))
-        self.rows = (self.rows + rows) % self.size
-        return closed
+    _end: float = field(default=math.inf, init=False)
+
+    def split(self, rows: int, ends: Floats | None = None) -> list[tuple[int, float]]:
+        """Where ticks close within the next ``rows``: (i, seconds since the first row), i = rows when at the end.
+
+        Args:
+            rows: how many there are.
+            ends: when the span of each row (rows,) ends.
+        """
+        closed: list[int] = []
+        cuts = [0, *([] if ends is None else (np.flatnonzero(np.diff(ends)) + 1).tolist()), rows]
+        for first, last in itertools.pairwise(cuts):
+            end = math.inf if ends is None or first == last else float(ends[first])
+            if self.rows and end != self._end and first < last:
+                closed.append(first)
+                self.rows = 0
+            if first < last:
+                self._end = end
+            closed += range(first + self.size - self.rows, last + 1, self.size)
+            self.rows = (self.rows + last - first) % self.size
+        self.ticks += len(closed)
+        return [(at, (self.ticks - len(closed) + i + 1) * 60.0) for i, at in enumerate(closed)]
