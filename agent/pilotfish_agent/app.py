@@ -12,17 +12,18 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Protocol
+from functools import partial
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-from pilotfish_agent import config, logs, memory
+from pilotfish_agent import logs, memory, reload
 from pilotfish_agent.capture import rights
 from pilotfish_agent.capture.supervisor import Supervisor
+from pilotfish_agent.config import Settings
+from pilotfish_agent.control import Control, Request
 from pilotfish_agent.decode._runner import Decoders
-from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.hardware._processes import holder_of
 from pilotfish_agent.http_client import own_word
 from pilotfish_agent.intake.listener import Intake
@@ -32,17 +33,18 @@ from pilotfish_agent.launch.options import config_flags
 from pilotfish_agent.launch.values import LISTEN, listen_address, problems, with_variables
 from pilotfish_agent.pipeline.components import Components
 from pilotfish_agent.pipeline.model import Terms
+from pilotfish_agent.pipeline.references import LastRead, References
 from pilotfish_agent.pipeline.step import Identity, Pipeline
 from pilotfish_agent.pipeline.targets import Wanted, Watched
 from pilotfish_agent.probe._runner import Prober
-from pilotfish_agent.reference_file import load_reference
 from pilotfish_agent.scrape._runner import Scraper
 from pilotfish_agent.state import files
 from pilotfish_agent.state.history import History
 from pilotfish_agent.state.store import Store
+from pilotfish_agent.surroundings import Surroundings
 from pilotfish_agent.web import server
-from pilotfish_core.clock import Clock, SystemClock
-from pilotfish_core.errors import PilotfishError, UsageError
+from pilotfish_core.clock import SystemClock
+from pilotfish_core.errors import PilotfishError, UnavailableError, UsageError
 from pilotfish_core.events import Event, Events
 from pilotfish_exporters.prometheus import Exporter
 
@@ -55,7 +57,8 @@ STARTED = Event("started", "info", "The agent watches.")
 STOPPED = Event("stopped", "info", "The agent leaves.")
 STEP_FAILED = Event("step_failed", "error", "A step of the pipeline failed; the next one is tried.")
 MEMORY_SHORT = Event("memory_short", "error", "The agent is at its memory ceiling; it saves and starts anew.")
-RELOAD_ABSENT = Event("reload_absent", "warning", "SIGHUP came; the configuration is read at the start: restart.")
+RELOADED = Event("reloaded", "info", "Configuration and references were read anew; words say what has changed.")
+RELOAD_FAILED = Event("reload_failed", "error", "A reload found something wrong; everything stays as it was.")
 EVENTS = (
     CONFIG_BAD,
     REFERENCE_BAD,
@@ -66,7 +69,8 @@ EVENTS = (
     STOPPED,
     STEP_FAILED,
     MEMORY_SHORT,
-    RELOAD_ABSENT,
+    RELOADED,
+    RELOAD_FAILED,
 )
 
 STEP_SECONDS = 0.5
@@ -77,51 +81,21 @@ FAILURES = 10
 START_ANEW = 75  # EX_TEMPFAIL of sysexits.h: the guard starts it again
 
 
-class Voice(Protocol):
-    """Who hears that the agent is well and prints its first lines: a guard (`Heart`), or `attach` and systemd."""
-
-    alone: bool
-
-    def beat(self) -> None:
-        """It is well."""
-
-    def warn(self, text: str) -> None:
-        """One line for the user, until it is ready."""
-
-    def ready(self, text: str) -> None:
-        """The start line."""
-
-    def tell(self, text: str) -> None:
-        """What is watched now, when that has changed."""
-
-    def leave(self) -> None:
-        """The end begins."""
-
-
-@dataclass(slots=True)
-class Surroundings:
-    """What `run` and `attach` give to the agent, and the tests in their place."""
-
-    handover: Handover
-    settings: config.Settings
-    clock: Clock
-    heart: Voice
-    targets: Sequence[Wanted]
-    reference: Reference | None = None
-    config_ok: bool = True
-    notices: list[str] = field(default_factory=list)
+_T = TypeVar("_T")
 
 
 def main(handover: Handover) -> int:
     """The agent under `run`: watches the model it was given, leaves with it. Returns the exit code."""
     heart = Heart(handover.heartbeat_fd)
     handover.options = with_variables(handover.options, os.environ)
-    settings = config.load(handover.options.get("config"), os.environ, config_flags(handover.options))
+    options = handover.options
+    origin = reload.Origin(options.get("config"), config_flags(options), options.get("reference"))
+    settings = origin.settings()
     name = settings.section("target").name or handover.target
     before = None if handover.restarts else postmortem.news(handover.state_dir)
     target = Wanted(name, (handover.model_pid, handover.model_start or None), None, before)
     notices = [before.words()] if before is not None and before.words() else []
-    return start(Surroundings(handover, settings, SystemClock(), heart, targets=(target,), notices=notices))
+    return start(Surroundings(handover, settings, origin, SystemClock(), heart, targets=(target,), notices=notices))
 
 
 def start(around: Surroundings) -> int:
@@ -137,8 +111,10 @@ def start(around: Surroundings) -> int:
         events.emit(CONFIG_BAD, error=fault)
         around.heart.warn(fault)
     around.config_ok = not faults
-    around.notices += faults + list(settings.warnings) + handover.problems
-    _take_reference(around, events)
+    around.faults += faults + list(settings.warnings)
+    around.notices += handover.problems
+    if around.references is None:
+        around.references = _references(around, events)
     memory.limit(settings.section("limits").memory)
     agent = Agent(around, events)
     gc.collect()
@@ -149,18 +125,15 @@ def start(around: Surroundings) -> int:
         lines.flush()
 
 
-def _take_reference(around: Surroundings, events: Events) -> None:
-    path = around.handover.options.get("reference")
-    if not path:
-        return
-    try:
-        around.reference = load_reference(path, around.handover.options.get("config"), around.heart.beat)
-    except (PilotfishError, OSError) as error:
-        line = error.line() if isinstance(error, PilotfishError) else f"--reference {path}: {error}"
-        events.emit(REFERENCE_BAD, error=line)
-        around.heart.warn(line)
-        around.notices.append(line)
+def _references(around: Surroundings, events: Events) -> References:
+    """Those that are good."""
+    found, problems = reload.references(around.origin, around.settings, around.heart.beat)
+    for problem in problems:
+        events.emit(REFERENCE_BAD, error=problem.line())
+        around.heart.warn(problem.line())
+        around.faults.append(problem.line())
         around.config_ok = False
+    return found
 
 
 class Agent:
@@ -195,17 +168,22 @@ class Agent:
         self._scraper = Scraper(settings.section("scrape"), who, clock=around.clock, events=events)
         self._prober = Prober(settings.section("probe"), who, clock=around.clock, events=events)
         self._pipeline = self._compose()
-        exporter = Exporter(static_labels=settings.section("labels"), max_series=settings.section("limits").series)
+        self._exporter = Exporter()
+        self._exporter.configure(settings.section("labels"), settings.section("limits").series)
         self._app = server.build_app(
-            self._store.latest, exporter, history=self._history, not_ready=self._not_ready, events=events
+            self._store.latest, self._exporter, history=self._history, not_ready=self._not_ready, events=events
         )
+        actions = {"reload": self._reload, "accept": self._accept}
+        self._control = Control(f"{handover.runtime_dir}/control.sock", actions, events)
+        self._changing = asyncio.Lock()
         self._pool = ThreadPoolExecutor(1, "pf-pipeline")
         self._stop = asyncio.Event()
+        self._tasks: set[asyncio.Task[Mapping[str, str]]] = set()
         self._exit_code = 0
 
     def _compose(self) -> Pipeline:
         around, handover, settings = self._around, self._around.handover, self._around.settings
-        model, limits = settings.section("model"), settings.section("limits")
+        model = settings.section("model")
         decoders = self._decoders()
         own = frozenset(p for p in self._components.pids.values() if p is not None)
         targets = [Watched(w, clock=around.clock, events=self._events, exclude=own) for w in around.targets]
@@ -213,25 +191,18 @@ class Agent:
             instance=handover.instance,
             target=targets[0].name,
             model=model.name or handover.instance,
-            reference=around.reference,
-            reference_model=model.name or (around.reference.model if around.reference else None) or None,
-            config_ok=around.config_ok,
-            config_read=around.clock.wall(),
+            started=around.clock.wall(),
             notices=tuple(around.notices),
             by_target=len(targets) > 1 and model.name is None,
         )
-        terms = Terms(
-            target=targets[0].name,
-            drift=settings.section("drift"),
-            features=settings.section("features"),
-            task=model.task,
-            version=model.version,
-            max_features=limits.features,
-            folder=handover.state_dir or None,
-        )
+        read_at = around.clock.wall() if around.config_ok else None
+        last_read = LastRead(around.config_ok, read_at, tuple(around.faults))
+        terms = _terms(settings, targets[0].name, handover.state_dir)
         return Pipeline(
             identity,
             terms,
+            around.references or References(),
+            last_read,
             interval=settings.section("sample").interval,
             source=self._intake,
             decoders=decoders,
@@ -253,7 +224,7 @@ class Agent:
         except PilotfishError as error:
             self._events.emit(CONFIG_BAD, error=error.line())
             self._around.heart.warn(error.line())
-            self._around.notices.append(error.line())
+            self._around.faults.append(error.line())
             self._around.config_ok = False
             return Decoders(events=self._events)
 
@@ -262,10 +233,11 @@ class Agent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._events.emit, RELOAD_ABSENT)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         if self._around.handover.model_pidfd >= 0:
             loop.add_reader(self._around.handover.model_pidfd, self._stop.set)
         self._take_in()
+        await self._control.start()
         self._capture.start()
         await self._step()
         await self._listen()
@@ -291,7 +263,7 @@ class Agent:
                 self._intake.start()
             except PilotfishError as error:  # `/-/ready` says what is missing
                 self._events.emit(INTAKE_BAD, error=error.line())
-                if error.line() not in self._around.notices:
+                if error.line() not in (*self._around.notices, *self._around.faults):
                     self._around.heart.warn(error.line())
             else:
                 return
@@ -335,6 +307,51 @@ class Agent:
             self._events.emit(MEMORY_SHORT, resident=self._components.resident())
             self._exit_code = START_ANEW
             self._stop.set()
+
+    # -- changes while it runs
+
+    def _hang_up(self) -> None:
+        """SIGHUP: nobody waits for the answer, the log has it."""
+        task = asyncio.get_running_loop().create_task(self._reload({}))
+        self._tasks.add(task)
+        task.add_done_callback(self._hung_up)
+
+    def _hung_up(self, task: asyncio.Task[Mapping[str, str]]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and not isinstance(task.exception(), PilotfishError | None):
+            self._events.emit(STEP_FAILED, error=repr(task.exception()))
+
+    async def _reload(self, _: Request) -> Mapping[str, str]:
+        around = self._around
+        async with self._changing:
+            try:
+                taken = await asyncio.to_thread(reload.read, around.origin, around.settings, self._still_runs)
+            except PilotfishError as error:
+                self._events.emit(RELOAD_FAILED, error=error.line())
+                await self._in_pipeline(partial(self._pipeline.not_reloaded, error.line()))
+                raise
+            settings = taken.settings
+            later = [f"{name} has changed: restart the agent for it" for name in taken.restart]
+            terms = _terms(settings, around.targets[0].name, around.handover.state_dir)
+            last_read = LastRead(ok=True, at=around.clock.wall(), notices=(*settings.warnings, *later))
+            changed = await self._in_pipeline(partial(self._pipeline.reload, terms, taken.references, last_read))
+            around.settings = settings
+            self._exporter.configure(settings.section("labels"), settings.section("limits").series)
+            words = "; ".join([*changed, *later]) or "read anew; nothing that concerns evidence has changed"
+            self._events.emit(RELOADED, words=words)
+            return {"words": words}
+
+    async def _accept(self, request: Request) -> Mapping[str, str]:
+        model = request.get("model")
+        return await self._in_pipeline(partial(self._pipeline.accept, None if model is None else str(model)))
+
+    async def _in_pipeline(self, work: Callable[[], _T]) -> _T:
+        """Between two steps: models are touched by one thread alone."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def _still_runs(self) -> None:
+        if self._stop.is_set():
+            raise UnavailableError("the agent is ending")
 
     # -- listening
 
@@ -380,6 +397,7 @@ class Agent:
     async def _end(self) -> None:
         self._events.emit(STOPPED)
         self._around.heart.leave()
+        await self._control.stop()
         self._capture.stop()  # what it has seen comes before the last step
         try:
             await asyncio.get_running_loop().run_in_executor(self._pool, self._pipeline.finish)
@@ -389,6 +407,20 @@ class Agent:
         if self._served is not None:
             await self._served.stop()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _terms(settings: Settings, target: str, folder: str) -> Terms:
+    """What the configuration says of models."""
+    model = settings.section("model")
+    return Terms(
+        target=target,
+        drift=settings.section("drift"),
+        features=settings.section("features"),
+        task=model.task,
+        version=model.version,
+        max_features=settings.section("limits").features,
+        folder=folder or None,
+    )
 
 
 if __name__ == "__main__":

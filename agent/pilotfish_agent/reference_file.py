@@ -21,13 +21,14 @@ _START = (
 )
 
 
-def load_reference(path: str, config: str | None, waiting: Callable[[], None]) -> Reference:
+def load_reference(path: str, config: str | None, waiting: Callable[[], None], what: str = "--reference") -> Reference:
     """The reference of ``path``.
 
     Args:
         path: of a built reference or of a data file.
         config: the agent's configuration file: which features are ignored, and of which type they are.
         waiting: called several times a second while one is built.
+        what: names it in an error.
 
     Raises:
         DataError: it is neither.
@@ -37,12 +38,12 @@ def load_reference(path: str, config: str | None, waiting: Callable[[], None]) -
             head = file.read(_HEAD)
     except OSError as error:
         raise DataError(
-            f"--reference: {path}: {error.strerror}", expected="a built reference or a data file that can be read"
+            f"{what}: {path}: {error.strerror}", expected="a built reference or a data file that can be read"
         ) from None
-    return reference.load(path) if reference.looks_like_reference(head) else _build(path, config, waiting)
+    return reference.load(path) if reference.looks_like_reference(head) else _build(path, config, waiting, what)
 
 
-def _build(path: str, config: str | None, waiting: Callable[[], None]) -> Reference:
+def _build(path: str, config: str | None, waiting: Callable[[], None], what: str) -> Reference:
     """Builds in another process: sorting columns takes memory that the agent must not keep."""
     with tempfile.TemporaryDirectory(prefix="pilotfish-reference-") as folder:
         out, errors = os.path.join(folder, "reference.json"), os.path.join(folder, "errors")
@@ -62,5 +63,5 @@ def _build(path: str, config: str | None, waiting: Callable[[], None]) -> Refere
         if process.returncode:
             with open(errors, encoding="utf-8", errors="replace") as file:
                 last = file.read().strip().rpartition("\n")[2].removeprefix("pilotfish: ")
-            raise DataError(f"--reference: {last or path}", todo="see `pilotfish reference build --help`")
+            raise DataError(f"{what}: {last or path}", todo="see `pilotfish reference build --help`")
         return reference.load(out)

@@ -115,6 +115,28 @@ class Log:
     )
 
 
+def _pattern(value: Any) -> str:
+    pattern = text(200)(value)
+    if pattern.count("[") != pattern.count("]"):
+        raise ValueError("a model's name, in which * stands for any text, such as fraud*")
+    return pattern
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReference:
+    """What the models of one pattern are compared with."""
+
+    match: str = option("*", _pattern, "Names of models; * stands for any text.", '"fraud*"')
+    reference: str = option(
+        "", text(4096), "A built reference, or a data file; its path is relative to this file.", "ref.json"
+    )
+
+    def __post_init__(self) -> None:
+        """An entry that names no reference says nothing."""
+        if not self.reference:
+            raise ValueError("an entry with a reference, such as {match: fraud*, reference: ref.json}")
+
+
 def label_name(value: Any) -> str:
     """A label name that Prometheus takes and none of our metrics uses."""
     name = str(value)
@@ -134,6 +156,13 @@ SECTIONS: dict[str, type | FreeSection | ListSection] = {
         16,
     ),
     "model": Model,
+    "models": ListSection(
+        ModelReference,
+        "References of several models, the first entry that matches a model's name holds; one that none matches is "
+        "compared with --reference, where given.",
+        ('- {match: "fraud*", reference: fraud.json}',),
+        64,
+    ),
     "labels": FreeSection(
         label_name, text(), "Static labels on every series: name and value.", ("team: risk", "env: prod")
     ),

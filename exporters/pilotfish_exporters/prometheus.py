@@ -107,12 +107,16 @@ class Exporter:
         max_series: int = MAX_SERIES,
         proc: str = "/proc",
     ) -> None:
-        self._static = tuple(_safe.static_labels(static_labels or {}).items())
-        self._max_series = max_series
+        self.configure(static_labels, max_series)
         self._own = ProcessCollector(registry=None, proc=proc)
         self._totals: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._page: _Work | None = None
+
+    def configure(self, static_labels: Mapping[str, object] | None, max_series: int) -> None:
+        """Other labels, another limit, from the next Snapshot on."""
+        self._static = tuple(_safe.static_labels(static_labels or {}).items())
+        self._max_series = max_series
 
     def cached(self, snapshot: Snapshot, *, accept: str = "", accept_encoding: str = "") -> Rendered | None:
         """The page when it has been rendered already, else None; takes no lock and does not block."""

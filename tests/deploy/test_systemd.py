@@ -108,7 +108,7 @@ def test_the_unit_notifies_and_feeds_the_watchdog(unit: Unit) -> None:
             until(lambda: heard.hear().count({"WATCHDOG": "1"}) > 2, "signs of life")
 
             unit.process.send_signal(signal.SIGHUP)
-            until(lambda: "reload_absent" in unit.log, "SIGHUP to be told, not obeyed")
+            until(lambda: '"kind": "reloaded"' in unit.log, "the reload")
 
             unit.process.send_signal(signal.SIGSTOP)
             until(lambda: stopped(unit.process.pid), "the stop")  # type: ignore[union-attr]

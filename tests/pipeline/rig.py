@@ -20,6 +20,7 @@ from pilotfish_agent.hardware._processes import start_time
 from pilotfish_agent.intake.exchanges import Assembly, Captured
 from pilotfish_agent.pipeline.components import Components
 from pilotfish_agent.pipeline.model import Terms
+from pilotfish_agent.pipeline.references import LastRead, References
 from pilotfish_agent.pipeline.step import Identity, Pipeline
 from pilotfish_agent.pipeline.targets import Wanted, Watched
 from pilotfish_agent.state.history import History
@@ -73,10 +74,12 @@ class Rig:
         self.capture = Supervisor(CaptureConfig(mode="off"), "", events=self.events)
         wanted = Wanted("me", (os.getpid(), start_time(os.getpid()) or 0), None)
         terms = Terms("me", Config(**{"dependence": 1.0, **drift}), builder.Config(), "auto", None, 1000, str(folder))
-        identity = Identity("me", "me", "mine", reference, None, config_ok=True, config_read=1.0, notices=())
+        identity = Identity("me", "me", "mine", started=1.0, notices=())
         self.pipeline = Pipeline(
             identity,
             terms,
+            References(reference),
+            LastRead(ok=True, at=1.0),
             interval=1.0,
             source=self.source,
             decoders=Decoders(events=self.events),

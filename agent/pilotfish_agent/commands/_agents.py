@@ -5,25 +5,35 @@ from __future__ import annotations
 import http.client
 import json
 import os
-from collections.abc import Iterator, Sequence
+import socket
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pilotfish_agent.launch import places
-from pilotfish_core.errors import UnavailableError, UsageError
+from pilotfish_core.errors import PilotfishError, UnavailableError, UsageError
 
+CONTROL = "control.sock"
 _SECONDS = 5.0
+_WORK_SECONDS = 600.0  # a reload may build a reference of a data file first
 _LONGEST = 32 * 2**20  # a status of 10,000 streams is under 8 MiB
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - an address to ask, not to bind
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A running agent: its instance name and where it listens (``host:port``)."""
+    """A running agent.
+
+    Attributes:
+        name: of its instance.
+        address: where it listens, ``host:port``; empty where it could not bind one.
+        folder: its runtime folder.
+    """
 
     name: str
     address: str
+    folder: str = ""
 
 
 def bases() -> list[str]:
@@ -32,7 +42,7 @@ def bases() -> list[str]:
 
 
 def agents(folders: Sequence[str]) -> Iterator[Agent]:
-    """Every instance with an address, by folder and name; whether it still answers is not asked."""
+    """Every instance with an address or a control socket, by folder and name; whether it still answers is not asked."""
     for folder in dict.fromkeys(folders):
         try:
             found = sorted(Path(folder).iterdir())
@@ -42,9 +52,9 @@ def agents(folders: Sequence[str]) -> Iterator[Agent]:
             try:
                 address = (instance / "address").read_text(encoding="utf-8")[:300].strip()
             except (OSError, UnicodeDecodeError):
-                continue
-            if address:
-                yield Agent(instance.name, address)
+                address = ""
+            if address or os.path.lexists(instance / CONTROL):
+                yield Agent(instance.name, address, str(instance))
 
 
 def find(name: str | None, folders: Sequence[str] | None = None) -> Agent:
@@ -82,6 +92,8 @@ def get(agent: Agent, path: str) -> Any:
     Raises:
         UnavailableError: it does not answer, or not with JSON.
     """
+    if not agent.address:
+        raise UnavailableError(f"agent {agent.name} listens nowhere yet", todo="its log says why: is the port taken?")
     host, _, port = agent.address.rpartition(":")
     host = _ANYWHERE.get(host, host).strip("[]")
     try:
@@ -107,6 +119,40 @@ def get(agent: Agent, path: str) -> Any:
         why = document.get("error") if isinstance(document, dict) else None
         raise UnavailableError(f"agent {agent.name} is not ready: {why or answer.reason}", todo="try again in a second")
     return document
+
+
+def ask(agent: Agent, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Has an agent do something, and waits for its answer: `pilotfish_agent.control`.
+
+    Raises:
+        UnavailableError: it does not answer.
+        RefusedError: it will not; the exit code is the agent's.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_SECONDS)
+            connection.connect(f"{agent.folder}/{CONTROL}")
+            connection.settimeout(_WORK_SECONDS)
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as lines:
+                answer = json.loads(lines.readline(_LONGEST))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UnavailableError(
+            f"agent {agent.name}: {agent.folder}/{CONTROL} does not answer ({str(error) or type(error).__name__})",
+            todo="run it as the agent's user, and look at the agent's log",
+        ) from None
+    if not isinstance(answer, dict) or not answer.get("ok"):
+        raise RefusedError(answer if isinstance(answer, dict) else {})
+    return answer
+
+
+class RefusedError(PilotfishError):
+    """The agent's own error, with its exit code."""
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        super().__init__(str(answer.get("error") or "the agent gave no reason"))
+        code = answer.get("code")
+        self.exit_code = code if isinstance(code, int) else 1
 
 
 def _answers(agent: Agent) -> bool:

@@ -92,25 +92,28 @@ class Voice:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the agent in this process until SIGTERM or SIGINT."""
-    from pilotfish_agent import app, config
+    from pilotfish_agent import app, reload
     from pilotfish_agent.capture import rights
     from pilotfish_agent.launch.options import config_flags
     from pilotfish_agent.launch.values import problems, with_variables
-    from pilotfish_agent.reference_file import load_reference
+    from pilotfish_agent.surroundings import Surroundings
     from pilotfish_core.clock import SystemClock
 
     _be_called("pf-agent")
     voice = Voice(args.quiet, notify.Manager(os.environ, time.monotonic))
     given = {k.replace("_", "-"): v for k, v in vars(args).items() if v is not None}
     given = with_variables(given, os.environ)
-    settings = config.load(args.config, os.environ, {**config_flags(given), **target_flags(args)})
+    origin = reload.Origin(args.config, {**config_flags(given), **target_flags(args)}, args.reference)
+    settings = origin.settings()
     for problem in (*settings.problems, *problems(given), *rights.problems(settings.section("capture"))):
         raise problem
     targets = wanted(settings)
     for target in targets:
         if target.find is not None and target.find.notice:
             voice.warn(target.find.notice)
-    reference = load_reference(args.reference, args.config, lambda: None) if args.reference else None
+    references, wrong = reload.references(origin, settings, lambda: None)
+    for problem in wrong:
+        raise problem
     own = (os.getpid(), _processes.start_time(os.getpid()) or 0)
     name = args.instance or settings.section("model").name or targets[0].name
     bases = places.runtime_bases(lambda v: os.environ.get(v, ""))
@@ -123,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
         places.release(instance, own)
         raise UsageError("--state-dir", got=args.state_dir, expected=f"a folder we can write; {instance.problem}")
     handover = _handover(given, instance, targets[0].name)
-    around = app.Surroundings(handover, settings, SystemClock(), voice, targets=targets, reference=reference)
+    around = Surroundings(handover, settings, origin, SystemClock(), voice, targets=targets, references=references)
     try:
         return app.start(around)
     finally:

@@ -1,4 +1,4 @@
-"""``pilotfish reference build|show``: makes a reference of a data file, shows one."""
+"""``pilotfish reference build|show|accept``: makes a reference of data, shows one, accepts the current data as one."""
 
 from __future__ import annotations
 
@@ -6,25 +6,23 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pilotfish_agent.commands import _data
+from pilotfish_agent.commands import _agents, _data
 from pilotfish_agent.drift.readers import DataFile
 from pilotfish_agent.drift.reference import FeatureReference, Reference, load
-from pilotfish_core.errors import UsageError
 
 if TYPE_CHECKING:
     from pilotfish_agent.drift.watch import DriftWatch
 
-HELP = "make a reference from data, or show one"
+HELP = "make a reference from data, show one, or make the current data the new normal"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the subcommands."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="build|show")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="build|show|accept")
     make = actions.add_parser("build", help="CSV or JSON lines (also .gz, `-` for standard input) to a reference")
     make.add_argument("data", metavar="DATA")
     make.add_argument("-o", "--output", metavar="REF", required=True, help="the file to write")
@@ -38,47 +36,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--false-alarms", metavar="BUDGET", help="the budget for the minimum detectable effect")
     show.add_argument("--min-effect", metavar="D", help="drift.min_effect for the same")
     show.add_argument("--config", metavar="F", help="the agent's configuration")
+    accept = actions.add_parser("accept", help="a running agent takes the current data as the new normal")
+    accept.add_argument("--model", metavar="NAME", help="which model, where several are watched")
+    accept.add_argument("--agent", metavar="NAME", help="which instance, where several run")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does one of them; exit 0, 2 for bad input, 4 for too few rows."""
-    return _build(args) if args.action == "build" else _show(args)
+    """Does one of them; exit 0, 2 for bad input or nothing to accept, 4 for too few rows."""
+    return {"build": _build, "show": _show, "accept": _accept}[args.action](args)
+
+
+def _accept(args: argparse.Namespace) -> int:
+    answer = _agents.ask(_agents.find(args.agent), {"do": "accept", "model": args.model})
+    print(f"{answer['model']}: {answer['words']}")
+    return 0
 
 
 def _build(args: argparse.Namespace) -> int:
     settings = _data.load_settings(args, {"drift.tick": args.tick})
     file = DataFile(args.data, _data.layout(args), skip_bad=args.skip_bad)
-    _check_output(args.output)
+    _data.check_output(args.output, "the reference")
     made = _data.build_reference(file, args, settings)
-    _write(args.output, made.to_json() + "\n")
+    _data.write_output(args.output, made.to_json() + "\n", "the reference")
     watched = ", ".join(f.name for f in made.features[:8]) + (" ..." if len(made.features) > 8 else "")
     print(f"{args.output}: reference {made.id}, {made.rows:,} rows, {len(made.features)} streams: {watched}")
     for ignored in made.ignored:
         print(f"  not watched: {ignored.name}: {ignored.reason}")
     return 0
-
-
-def _check_output(path: str) -> None:
-    """Before an hour of reading: can it be written at all?"""
-    folder = os.path.dirname(path) or "."
-    if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise UsageError("cannot write the reference", got=path, expected="a file in a folder that can be written")
-
-
-def _write(path: str, text: str) -> None:
-    """Whole or not at all: a reader never sees half a reference."""
-    folder = os.path.dirname(path) or "."
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".reference-", encoding="utf-8", delete=False) as file:
-            file.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(file.name, 0o666 & ~mask)
-        os.replace(file.name, path)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write the reference: {error.strerror}", got=path, expected="a writable file"
-        ) from None
 
 
 def _show(args: argparse.Namespace) -> int:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
 from pilotfish_agent.drift import phi
+from pilotfish_agent.drift.first_rows import FirstRows
+from pilotfish_agent.drift.held import Held
 from pilotfish_agent.drift.ingest import Mask, OpenTick
 from pilotfish_agent.drift.judge import Judge, Terms
 from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.options import Config
 from pilotfish_agent.drift.redact import redacted
-from pilotfish_agent.drift.reference import FeatureReference
+from pilotfish_agent.drift.reference import FeatureReference, identity
 from pilotfish_agent.drift.streams import PREDICTION
 from pilotfish_agent.drift.tables import StreamTables, TableSpec, cache_key
 from pilotfish_agent.drift.tested import LATENCY, Ints, Tested
@@ -72,15 +76,32 @@ def _spec(stream: FeatureReference, config: Config, phis: Mapping[str, float]) -
         special=tuple(stream.special[word] for word in ("missing", "pinf", "ninf")) if stream.special else (),
         phi=phi.of(stream, config.dependence, phis),
         min_effect=config.latency_min_effect if stream.name == LATENCY else config.min_effect,
+        strata=None if stream.stratum_counts is None else stream.stratum_counts.astype(np.float64),
     )
 
 
-class Evidence(Protocol):
-    """A checkpoint's part that goes into a judge."""
+def stream_keys(streams: Tested, request: TableRequest) -> tuple[str, ...]:
+    """Of each stream all that its evidence depends on: where it is the same, the evidence goes on."""
+    strata = [streams.reference.strata.get(word) for word in ("kind", "timezone")]
+    told = []
+    for stream, spec in zip(streams.streams, request.specs, strict=True):
+        terms = [spec.phi, spec.min_effect, request.budget_ticks, request.streams]
+        own = strata if stream.strata > 1 else []
+        told.append(json.dumps([identity(stream), *terms, *own], sort_keys=True))
+    return tuple(map(_hash, told))
 
-    def into(self, judge: Judge) -> None:
-        """Puts it there; ValueError, KeyError or TypeError where it is of another engine."""
-        ...
+
+def layouts(streams: Tested) -> tuple[str, ...]:
+    """Of each stream what its counts mean: its bins and what they are compared with."""
+    return tuple(_hash(json.dumps(identity(stream), sort_keys=True)) for stream in streams.streams)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _told(stream: FeatureReference) -> tuple[str, float, str]:
+    return stream.name, stream.phi, stream.phi_source
 
 
 class Comparison:
@@ -89,18 +110,28 @@ class Comparison:
     Args:
         streams: its tested streams.
         task: ``model.task``.
+
+    Attributes:
+        keys: one a stream, of `stream_keys`; none while there is no evidence.
+        layouts: one a stream, of `layouts`.
+        unlisted: streams that the reference lacks, by name.
     """
 
     def __init__(self, streams: Tested, task: str) -> None:
         self.streams = streams
         self.window = Window(streams)
         self.open = OpenTick(streams, task)
+        self.first = FirstRows(streams, task)
         self.judge: Judge | None = None
+        self.keys: tuple[str, ...] = ()
+        self.layouts = layouts(streams)
+        self._task = task
         self.unlisted: list[str] = []
         self._noted = 0
         self._totals: Ints = np.zeros(streams.width, np.int64)
         self._waiting: list[tuple[Ints, Tick]] = []
-        self._known = {s.name for s in streams.reference.features} | {i.name for i in streams.reference.ignored}
+        self._known = {s.name for s in streams.reference.features} | {*streams.reference.columns}
+        self._known |= {i.name for i in streams.reference.ignored}
 
     @property
     def seen(self) -> int:
@@ -117,37 +148,49 @@ class Comparison:
         """All counts of closed ticks so far (width,)."""
         return self._totals
 
+    def same(self, streams: Tested, task: str) -> bool:
+        """Whether ``streams`` are these, of a file that was read again."""
+        mine, theirs = self.streams, streams
+        alike = mine.reference.id == theirs.reference.id and task == self._task
+        return alike and [_told(s) for s in mine.streams] == [_told(s) for s in theirs.streams]
+
     def add(self, batch: ObservationBatch, features: Mask | None, predictions: Mask | None) -> None:
         """Rows of the open tick."""
         self.open.add(batch, features, predictions)
+        self.first.add(batch, features, predictions)
 
     def close(self, tick: Tick, held_back: str) -> tuple[Ints, list[Entry]]:
         """The open tick is over: its counts, and what follows."""
         counts = self.open.take()
         self._totals += counts
-        self.window.add(counts)
+        self.window.add(counts, self.streams.levelled(counts, tick.stratum))
         if self.judge is not None:
-            return counts, self.judge.step(counts, tick, held_back)
+            entries = self.judge.step(counts, tick, held_back, self.first)
+            self.first.clear()
+            return counts, entries
+        self.first.clear()
         self._waiting.append((counts, tick))
         while len(self._waiting) * counts.nbytes > QUEUE_BYTES:
             self._waiting.pop(0)
         return counts, []
 
     def start(
-        self, tables: Sequence[StreamTables], terms: Terms, saved: Evidence | None, held_back: str
+        self,
+        tables: Sequence[StreamTables],
+        request: TableRequest,
+        terms: Terms,
+        held: Held | None,
+        held_back: str,
     ) -> list[Entry]:
-        """Evidence starts, from ``saved`` or anew; the ticks that waited for the tables are judged."""
-        entries = [] if self.judge is None else self.judge.release()
+        """Evidence starts, as far as ``held`` goes from there; the ticks that waited for the tables are judged."""
+        self.keys = stream_keys(self.streams, request)
         self.judge = Judge(self.streams, tables, terms)
-        if saved is not None:
+        if held is not None:
             try:
-                saved.into(self.judge)
-            except (
-                ValueError,
-                KeyError,
-                TypeError,
-            ):  # whole, but of another engine: zero evidence is earlier, not newer
+                held.into(self.judge, self.keys)
+            except (ValueError, KeyError, TypeError):  # of another engine: zero evidence is earlier, not newer
                 self.judge = Judge(self.streams, tables, terms)
+        entries: list[Entry] = []
         waiting, self._waiting = self._waiting, []
         for counts, tick in waiting:
             entries += self.judge.step(counts, tick, held_back)

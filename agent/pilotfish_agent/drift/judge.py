@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from pilotfish_agent.drift import changes, explain, hints
+from pilotfish_agent.drift import changes, explain, hints, whole
 from pilotfish_agent.drift.detectors.shiryaev_roberts import Engine
 from pilotfish_agent.drift.effect import Effect, effect
 from pilotfish_agent.drift.happenings import Happenings
@@ -31,6 +31,7 @@ from pilotfish_agent.drift.tables import StreamTables
 from pilotfish_agent.drift.tested import Floats, Ints, Tested
 from pilotfish_agent.drift.tick_clock import Tick
 from pilotfish_agent.drift.together import together
+from pilotfish_agent.drift.whole import told_as
 from pilotfish_core.nouns import Severity
 
 WHOLE: Final = -1
@@ -99,8 +100,9 @@ class Judge:
             self._keep_values(sample)
         if not self.latches and self.scores.max() < self.model_threshold:
             return []
-        entries = self._follow(counts, held_back)
-        return entries + self._cross(held_back)
+        before = whole.opened(self.latches)
+        entries = [*self._follow(counts, held_back), *self._cross(held_back)]
+        return whole.told(entries, before, whole.opened(self.latches))
 
     def _keep_values(self, sample: Sample) -> None:
         """Raw values for the hints of streams in which something is going on, until they have been looked at."""
@@ -120,13 +122,26 @@ class Judge:
 
     def drifting(self) -> list[str]:
         """Names of what is latched at level alarm."""
-        return [latch.feature for (_, level), latch in sorted(self.latches.items()) if level == ALARM]
+        alarmed = [latch.feature for (_, level), latch in sorted(self.latches.items()) if level == ALARM]
+        return list(dict.fromkeys(alarmed))
 
     def evidence(self, f: int, level: int = ALARM) -> float:
         """S of a stream, nats; of `@model` the log of the mean of exp(S) over its streams."""
         if f == WHOLE:
             return log_sum(self.scores[level]) - math.log(len(self.tables))
         return float(self.scores[level, f])
+
+    def lead(self, members: Sequence[int]) -> int:
+        """Of the parts of a composite stream the one to speak of: the gravest, then that of the most evidence."""
+        if len(members) == 1:
+            return members[0]
+        return max(members, key=lambda f: ((f, ALARM) in self.latches, (f, NOTICE) in self.latches, self.evidence(f)))
+
+    def most_moved(self, f: int, level: int) -> list[changes.Moved]:
+        """The bins of a stream that have moved most since its change began."""
+        return changes.most_moved(
+            self._streams.streams[f], self.tables[f], self.engine.best(f, level), self.engine.since(f)
+        )
 
     def since_rows(self, latch: Latch) -> int:
         """Rows since the change began."""
@@ -140,11 +155,12 @@ class Judge:
     def release(self, going_on: Container[int] = ()) -> list[Entry]:
         """Opens all latches but those of streams ``going_on``: what they were measured against is no more."""
         why = "evidence restarts, what it is compared with has changed"
+        before = whole.opened(self.latches)
         ended = [(place, latch) for place, latch in self.latches.items() if place[0] not in going_on]
         entries = [self._opened(latch, self.evidence(*place), why) for place, latch in ended]
         for place, _ in ended:
             del self.latches[place]
-        return entries
+        return whole.told(entries, before, whole.opened(self.latches))
 
     def _opened(self, latch: Latch, evidence: float, text: str) -> Entry:
         return replace(
@@ -196,7 +212,14 @@ class Judge:
     def _case(self, f: int, entry: Entry) -> hints.Case:
         stream = self._streams.streams[f]
         blocks = self._raw.blocks(stream.name, entry.tick)
-        return hints.Case(stream, self.tables[f], entry.what, self.engine.since(f), blocks)
+        return hints.Case(
+            stream,
+            self.tables[f],
+            lambda stratum: self._streams.binners(stratum)[f],
+            entry.what,
+            self.engine.since(f),
+            blocks,
+        )
 
     def _causes(self, entry: Entry) -> list[str]:
         """What else happened when the change began."""
@@ -214,7 +237,8 @@ class Judge:
         critical = level == ALARM and found is not None and found.lower >= self._terms.critical_effect
         value, lower, upper = result_effect(found)
         entry = replace(
-            self._entry(stream.name, level, tick, float(self.scores[level, f]), held_back, critical=critical),
+            self._entry(told_as(stream), level, tick, float(self.scores[level, f]), held_back, critical=critical),
+            part=stream.part if stream.part_of else "",
             what=changes.what_changed(stream, table, winner, counts),
             bins=() if changes.names_bins(winner) else tuple(changes.most_moved(stream, table, winner, counts)),
             effect=value,
@@ -223,13 +247,13 @@ class Judge:
         )
         rules = {f: rule(table, entry.since_rows, level)}
         self.latches[f, level] = Latch(
-            stream.name, level, entry, entry.severity, self.history.rows, rules, critical=critical, looks=0
+            entry.feature, level, entry, entry.severity, self.history.rows, rules, critical=critical, looks=0
         )
 
     def _latch_model(self, rest: list[int], level: int, held_back: str) -> None:
         largest = sorted(rest, key=lambda f: -self.scores[level, f])[:CONTRIBUTORS]
         begun = {f: self.engine.began(f, level) for f in largest}
-        names = explain.listed([self._streams.streams[f].name for f in largest])
+        names = explain.listed(list(dict.fromkeys(told_as(self._streams.streams[f]) for f in largest)))
         evidence = log_sum(self.scores[level][rest]) - math.log(len(self.tables))
         entry = replace(
             self._entry(MODEL, level, min(begun.values()), evidence, held_back, critical=False),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from pilotfish_agent.drift.builder import ReferenceBuilder
 from pilotfish_agent.drift.ingest import sound
@@ -27,7 +27,7 @@ class Learner:
         task: ``model.task``.
         ignore, types: section `features`.
         learnt: a provisional reference of an earlier run; the next one must hold more rows than it.
-        since: epoch seconds of the first row of that run.
+        told: what `dump` of that run gave.
         limit: features learnt, the first ones that come; traffic chooses their names.
     """
 
@@ -38,7 +38,7 @@ class Learner:
         ignore: tuple[str, ...],
         types: Iterable[tuple[str, str]],
         learnt: Reference | None = None,
-        since: float | None = None,
+        told: Mapping[str, Any] | None = None,
         *,
         limit: int = 1_000,
     ) -> None:
@@ -52,7 +52,7 @@ class Learner:
         self._names: dict[str, None] = {}
         self._collected = 0
         self._carried = 0 if learnt is None else learnt.rows
-        self.since = since
+        self.since: float | None = None if told is None else told["since"]
         self.seconds = 0.0
         self._version: str | None = None
 
@@ -102,6 +102,16 @@ class Learner:
         finally:
             if not self._plan:  # the last rebuild: the rows have served
                 self._collected, self._builder = self._builder.rows, None
+
+    def dump(self) -> dict[str, Any]:
+        """For a checkpoint; rows are not in it: values of traffic do not go to disk."""
+        return {"since": self.since}
+
+    def final(self, reference: Reference, now: float) -> Reference:
+        """What is learnt so far, for good: all rows held where they are more than those of ``reference``."""
+        if self._builder is None or self._builder.rows <= reference.rows:
+            return reference
+        return self._build(now) or reference
 
     def words(self) -> str:
         """Progress for people: ``3,120 of 5,000 rows, 9 of 24 h``."""

@@ -178,7 +178,7 @@ def load(path: str) -> Reference:
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    """Up to one piece beyond the limit: a read of all at once sets aside memory for the limit, which the agent lacks."""
+    """Up to one piece beyond the limit: reading all at once sets memory aside for the whole limit."""
     taken = 0
     while taken <= MAX_BYTES and (piece := file.read(_PIECE)):
         taken += len(piece)

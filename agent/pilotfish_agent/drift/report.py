@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,7 +16,8 @@ from pilotfish_agent.drift.latch import ALARM, NOTICE, Latch, result_effect
 from pilotfish_agent.drift.learn import FIRST_ROWS
 from pilotfish_agent.drift.reference import SMALL_ROWS
 from pilotfish_agent.drift.streams import MODEL
-from pilotfish_agent.drift.tested import Floats
+from pilotfish_agent.drift.tested import Floats, Tested
+from pilotfish_agent.drift.whole import Unit, units
 from pilotfish_agent.drift.window import MIN_ROWS
 from pilotfish_core.metrics import Metric, Sample
 from pilotfish_core.nouns import DriftResult, DriftState, ModelStatus, Severity, Verdict
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pilotfish_agent.drift.watch import DriftWatch
 
 STATES: Final = ("drifting", "learning", "not_enough_data", "provisional", "stable")
+EXPLAINED: Final = 5
+"""Texts shown a model: as many as an alert names streams."""
 SEVERITIES: Final = ("none", "info", "warning", "critical")
 
 
@@ -88,6 +91,18 @@ def words(watch: DriftWatch) -> str:
     return "; ".join(p for p in parts if p != "provisional")
 
 
+def restarts(before: Comparison, streams: Tested, keys: Sequence[str]) -> str:
+    """What a change of reference or terms does to the evidence, in words."""
+    old, new = before.streams.reference.id, streams.reference.id
+    what = "the terms have changed" if old == new else f"reference {old} -> {new}"
+    known = set(before.keys)
+    fresh = [shown(s.name) for s, key in zip(streams.streams, keys, strict=True) if key not in known]
+    if len(fresh) == len(keys):
+        return f"{what}: all evidence restarts"
+    names = ", ".join(fresh[:5]) + (", ..." if len(fresh) > 5 else "")
+    return f"{what}: evidence of {len(fresh)} of {len(keys)} streams restarts ({names})"
+
+
 def effects(watch: DriftWatch) -> list[Effect | None]:
     """Effect of each stream now: over the counts since the change began while it drifts, else over the window."""
     if watch.comparison is None:
@@ -109,20 +124,22 @@ def effects(watch: DriftWatch) -> list[Effect | None]:
 
 
 def results(watch: DriftWatch) -> tuple[DriftResult, ...]:
-    """One result a stream of the reference, then `@model`, then what the reference lacks."""
+    """One result a stream of the reference, composite ones as one, then `@model`, then what the reference lacks."""
     if watch.comparison is None:
         return ()
     streams, window, judge = watch.comparison.streams, watch.comparison.window, watch.judge
-    found = []
-    for f, (stream, size) in enumerate(zip(streams.streams, effects(watch), strict=True)):
+    found, sizes = [], effects(watch)
+    for unit in units(streams.streams):
         if judge is None:
-            found.append(_silent(watch, stream.name, "building tables"))
-        elif int(window.seen[f]) < MIN_ROWS and not _latches(judge, f):
-            found.append(_silent(watch, stream.name, f"{int(window.seen[f])} of {MIN_ROWS} rows"))
+            found.append(_silent(watch, unit.name, "building tables"))
+            continue
+        f, seen = judge.lead(unit.members), int(window.seen[list(unit.members)].max())
+        if seen < MIN_ROWS and not _latches(judge, f):
+            found.append(_silent(watch, unit.name, f"{seen} of {MIN_ROWS} rows"))
         else:
-            found.append(_result(watch, judge, f, stream.name, size))
+            found.append(_result(watch, judge, unit, sizes[f]))
     if judge is not None and len(streams.streams) > 1:
-        found.append(_result(watch, judge, WHOLE, MODEL, None))
+        found.append(_result(watch, judge, Unit(MODEL, (WHOLE,)), None))
     found += [_silent(watch, name, "not_in_reference") for name in watch.comparison.unlisted]
     return tuple(found)
 
@@ -144,7 +161,8 @@ def _silent(watch: DriftWatch, name: str, reason: str) -> DriftResult:
     )
 
 
-def _result(watch: DriftWatch, judge: Judge, f: int, name: str, size: Effect | None) -> DriftResult:
+def _result(watch: DriftWatch, judge: Judge, unit: Unit, size: Effect | None) -> DriftResult:
+    f = judge.lead(unit.members)
     latched = _latches(judge, f)
     first = latched[0] if latched else None
     verdict: Verdict = "stable" if first is None else "drifting" if first.level == ALARM else "changed"
@@ -152,10 +170,10 @@ def _result(watch: DriftWatch, judge: Judge, f: int, name: str, size: Effect | N
     value, lower, upper = result_effect(size)
     return DriftResult(
         model=watch.model,
-        feature=name,
+        feature=unit.name,
         verdict=verdict,
         severity=severity,
-        evidence=max(0.0, judge.evidence(f)),
+        evidence=max(0.0, *map(judge.evidence, unit.members)),
         threshold=judge.model_threshold if f == WHOLE else judge.threshold,
         effect=value,
         effect_lower=lower,
@@ -164,6 +182,9 @@ def _result(watch: DriftWatch, judge: Judge, f: int, name: str, size: Effect | N
         since_rows=None if first is None else judge.since_rows(first),
         explanation="" if first is None else first.entry.explanation,
         reason=watch.held_back if first is not None and first.level == ALARM else "",
+        bins=() if first is None or f == WHOLE else tuple(m._asdict() for m in judge.most_moved(f, first.level)),
+        moved_together=() if first is None else tuple(first.entry.together),
+        hints=() if first is None else tuple(first.entry.hints),
     )
 
 
@@ -240,9 +261,21 @@ def _of_reference(watch: DriftWatch, comparison: Comparison, make: gauges.Labels
         if len(streams.streams) > 1:
             yield make(gauges.EVIDENCE_RATIO, _ratio(judge.evidence(WHOLE), judge.model_threshold), MODEL)
         yield from gauges.per_stream(make, streams, _engine_columns(judge))
+        yield from _explained(judge, make)
     sizes = [None if found is None else found.value for found in effects(watch)]
     js = comparison.window.divergence().tolist()
     yield from gauges.per_stream(make, streams, {gauges.EFFECT: sizes, gauges.DISTANCE: js})
+
+
+def _explained(judge: Judge, make: gauges.Labels) -> Iterator[Sample]:
+    """The texts of what drifts, the strongest evidence first, for the annotations of alerts."""
+    places = [f for f, level in judge.latches if level == ALARM]
+    texts: dict[str, str] = {}
+    for f in sorted(places, key=lambda f: -judge.evidence(f)):
+        entry = judge.latches[f, ALARM].entry
+        texts.setdefault(entry.feature, entry.explanation)
+    for name, text in list(texts.items())[:EXPLAINED]:
+        yield make(gauges.EXPLANATION, 1.0, name, text)
 
 
 def _engine_columns(judge: Judge) -> dict[Metric, list[float | None]]:

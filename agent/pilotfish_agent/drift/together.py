@@ -21,18 +21,20 @@ Latches = Mapping[tuple[int, int], Latch]
 def together(latches: Latches) -> dict[tuple[int, int], tuple[str, ...]]:
     """For each latch the other streams that moved with it, those that began nearest first.
 
-    `@model` is all streams, and whether `@score` moved is said apart.
+    `@model` is all streams, and whether `@score` moved is said apart. Other parts of the same composite stream are
+    told by what they are.
     """
-    ordered = sorted((x.entry.tick, x.entry.ts, x.feature) for x in latches.values() if x.feature not in (MODEL, SCORE))
-    ticks = [tick for tick, _, _ in ordered]
+    told = [x.entry for x in latches.values() if x.feature not in (MODEL, SCORE)]
+    ordered = sorted((e.tick, e.ts, e.feature, e.part) for e in told)
+    ticks = [tick for tick, *_ in ordered]
     found = {}
     for place, latch in latches.items():
         mine = latch.entry
         near = ordered[bisect_left(ticks, mine.tick - TICKS) : bisect_right(ticks, mine.tick + TICKS)]
         others = {
-            name: abs(tick - mine.tick)
-            for tick, ts, name in near
-            if name != latch.feature and abs(ts - mine.ts) <= SECONDS
+            part if name == mine.feature else name: abs(tick - mine.tick)
+            for tick, ts, name, part in near
+            if (name, part) != (mine.feature, mine.part) and abs(ts - mine.ts) <= SECONDS
         }
         found[place] = () if latch.feature == MODEL else tuple(sorted(others, key=lambda n: (others[n], n))[:MOST])
     return found

@@ -8,26 +8,35 @@ for entry in watch.advance(now): ...     # closes ticks by the rule, steps the e
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pilotfish_agent.drift import builder, checkpoint, fleet, gauges, phi, report
-from pilotfish_agent.drift.comparison import Comparison, TableRequest, budget_ticks, table_request
+from pilotfish_agent.drift import accept, builder, checkpoint, fleet, gauges, phi, report
+from pilotfish_agent.drift.checkpoint import Saved
+from pilotfish_agent.drift.comparison import Comparison, TableRequest, budget_ticks, stream_keys, table_request
+from pilotfish_agent.drift.composites import derived
+from pilotfish_agent.drift.happenings import Happenings
+from pilotfish_agent.drift.happenings import Kind as HappeningKind
+from pilotfish_agent.drift.held import Held
 from pilotfish_agent.drift.ingest import Columns, Repeats, chosen, columns_of, counting, segment_counts
 from pilotfish_agent.drift.judge import Judge, Terms
 from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.learn import Learner
+from pilotfish_agent.drift.mix import Mix
 from pilotfish_agent.drift.options import SECTION, Config
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.streams import PREDICTION
 from pilotfish_agent.drift.tables import StreamTables, log_threshold
 from pilotfish_agent.drift.tested import LATENCY, Tested, tested
 from pilotfish_agent.drift.tick_clock import TickClock
+from pilotfish_agent.drift.trace import Trace
 from pilotfish_agent.windows.ticks import TickRule
+from pilotfish_core.errors import DataError
 from pilotfish_core.metrics import Sample
 from pilotfish_core.nouns import DriftResult, DriftState, ModelStatus, ObservationBatch
 
@@ -59,7 +68,9 @@ class DriftWatch:
         alarms: crossings so far by severity.
         comparison: the reference in force with its evidence, None while there is none.
         learner: None where a reference was given.
+        given: the reference that the user gave.
         changes: moves whenever a gauge may.
+        trace: keeps the evidence over time where it is set; `replay` draws it.
     """
 
     def __init__(
@@ -85,16 +96,20 @@ class DriftWatch:
         self.predicted = gauges.Predicted()
         self.phis: dict[str, float] = {}
         self.measured: phi.OnlinePhi | None = None
+        self.trace: Trace | None = None
         self._task = task
         self._features = builder.Config() if features is None else features
         self._limit = max_features
+        self.given = reference
         self.clock = TickClock(TickRule(config.tick) if rule is None else rule)
         self._repeats = Repeats()
         self._counters = gauges.Counters()
         self._requested: tuple[Tested, TableRequest] | None = None
         self._pending: list[Entry] = []
+        self.happenings = Happenings()
+        self.mix = Mix()
         self._cache = report.Cache()
-        self._saved: checkpoint.Saved | None = None
+        self._saved: Held | None = None
         self._kept = b""
         if reference is None:
             self.learner = self._new_learner()
@@ -108,7 +123,8 @@ class DriftWatch:
         self._roll(now)
         if batch.rows <= 0 or not self._speaks(batch):
             return
-        self._look(batch)
+        self._look(batch, now)
+        self.mix.add(batch.slices)
         features, predictions = self._repeats.fresh(batch)
         comparison = self.comparison  # rows that complete the first reference are not tested against it
         self._learn(chosen(batch, counting(batch, features, predictions)), now)
@@ -116,7 +132,12 @@ class DriftWatch:
         if comparison is None or PREDICTION not in comparison.streams.index:
             self._counters.unlisted_predictions(batch)
         if comparison is not None:
+            comparison.open.stratum = self.clock.stratum
             comparison.add(batch, features, predictions)
+
+    def happened(self, at: float, kind: HappeningKind, words: str) -> None:
+        """Something happened to the model at ``at``, epoch seconds: an explanation may point at it."""
+        self.happenings.add(at, kind, words)
 
     def advance(self, now: float) -> list[Entry]:
         """Closes the open tick if it is due at ``now``; all transitions since the last call."""
@@ -137,21 +158,20 @@ class DriftWatch:
             All transitions up to here; the last tick stays open: see `finish`.
 
         Raises:
-            ValueError: there is no reference: learning needs `add`.
+            ValueError: there is no reference: learning needs `add`; or it tells hours apart, and there are no times.
         """
-        if self.comparison is None:
-            raise ValueError("run needs a reference")
-        self._look(batch)
+        if self.comparison is None or (times is None and self.comparison.streams.strata.count > 1):
+            raise ValueError("run needs a reference, and times where the reference tells hours apart")
+        self._look(batch, self.clock.closed if times is None or not batch.rows else float(times[0]))
         if self.comparison.judge is not None:
             self.comparison.judge.timed = times is not None
         streams = self.comparison.streams
+        batch = derived(batch, streams.reference.encoders)
         columns = columns_of(batch, self._task, streams.index)
         ends = [*closes, (batch.rows, math.nan)]
-        group = max(1, SEGMENT_CELLS // max(streams.width, 1))
         start = 0
-        for first in range(0, len(ends), group):
-            part = ends[first : first + group]
-            self._run_part(batch, columns, start, part, times)
+        for part, stratum in self._parts(ends, times, max(1, SEGMENT_CELLS // max(streams.width, 1))):
+            self._run_part(batch, columns, start, part, times, stratum)
             start = part[-1][0]
         return self._taken()
 
@@ -176,13 +196,16 @@ class DriftWatch:
         """
         if self._requested is None or not self._requested[1].answered_by(tables):
             raise ValueError("these tables were not requested")
-        streams, self._requested = self._requested[0], None
-        comparison = self.comparison
-        if comparison is None or streams is not comparison.streams:
-            comparison = self._switch_to(streams)
-        saved, self._saved = self._saved, None
-        terms = Terms(self.model, self.config.false_alarms.text, self.config.critical_effect)
-        self._emit(comparison.start(tables, terms, saved, self.held_back))
+        (streams, request), self._requested = self._requested, None
+        held, self._saved = self._saved, None
+        if self.comparison is not None and self.comparison.judge is not None:
+            held = Held.of(self.comparison, self.comparison.judge, self.measured)
+            self._emit(self.comparison.judge.release(held.going_on(stream_keys(streams, request))))
+        if self.comparison is None or streams is not self.comparison.streams:
+            self._switch_to(streams, held)
+        assert self.comparison is not None
+        terms = Terms(self.model, self.config.false_alarms.text, self.config.critical_effect, self.happenings, self.mix)
+        self._emit(self.comparison.start(tables, request, terms, held, self.held_back))
         self.changes += 1
         if self.measured is not None:
             self.measured.start(tables)
@@ -208,7 +231,77 @@ class DriftWatch:
         if any(self.phis[name] != 1 for name in asked.names):
             self._request(self.comparison.streams if self._requested is None else self._requested[0])
 
+    # -- changes while it runs
+
+    def reload(
+        self,
+        reference: Reference | None,
+        config: Config,
+        *,
+        task: str = "auto",
+        features: builder.Config | None = None,
+        max_features: int = MAX_FEATURES,
+    ) -> str:
+        """Takes up what was read anew, arguments as at the start.
+
+        What is in force stays until tables of the new are there; then evidence restarts of the streams that are
+        compared with something else, or under other terms, and goes on for the others.
+
+        Returns:
+            What changes, in words; empty when nothing that evidence depends on does.
+        """
+        given, self.given = self.given, reference
+        self.config, self._task, self._limit = config, task, max_features
+        self._features = builder.Config() if features is None else features
+        self.clock.rule = TickRule(config.tick)
+        if reference is None and given is None:
+            return self._take_up(None if self.comparison is None else self.comparison.streams.reference)
+        if reference is None:
+            return self._learn_anew()
+        if given is not None and given.id == reference.id and self.comparison is not None:
+            return self._take_up(self.comparison.streams.reference)  # it may have been accepted since
+        self.learner = None
+        return self._take_up(reference)
+
+    def accept(self, now: float) -> str:
+        """Makes the current data the new normal; words of what was done.
+
+        With a latched alarm the streams concerned take what was counted since they changed; else a provisional
+        reference becomes final.
+
+        Raises:
+            DataError: too few rows, or nothing to accept.
+        """
+        if self.comparison is None:
+            rows = 0 if self.learner is None else self.learner.rows
+            todo = f"accept again after {max(accept.FEWEST - rows, 1)} more"
+            raise DataError(f"{self.model}: too few rows", got=rows, expected=f"at least {accept.FEWEST}", todo=todo)
+        if self.judge is None or self._requested is not None:
+            raise DataError(f"{self.model}: tables are being built", todo="accept again in a minute")
+        before, streams = self.comparison.streams.reference, self.comparison.streams
+        counts = accept.changed(self.judge, streams)
+        if not counts and self.learner is None:
+            todo = "accept follows an alarm, or ends learning"
+            raise DataError(f"{self.model}: nothing to accept, it looks like its reference", todo=todo)
+        after = before if self.learner is None else self.learner.final(before, now)
+        after = accept.accepted(before, counts, now) if counts else after
+        self.learner = None
+        for name in counts:
+            self.phis.pop(name, None)
+        if not counts:
+            self._take_up(after)
+            return f"learning has ended: reference {after.id} of {after.rows:,} rows is final"
+        self._take_up(after)
+        return accept.words(counts, before, after)
+
     # -- from one run to the next
+
+    @property
+    def target(self) -> Reference | None:
+        """The reference in force, or the one that was given or accepted and will be once its tables are there."""
+        if self._requested is not None and self.learner is None:
+            return self._requested[0].reference
+        return None if self.comparison is None else self.comparison.streams.reference
 
     def checkpoint(self) -> bytes:
         """What is known after the last closed tick, for `restore` of the next run.
@@ -228,14 +321,10 @@ class DriftWatch:
             False, and nothing happens, when it is damaged, when its reference, budget, number of streams, dependence
             or layout differ, or when rows came already: what is counted is never counted twice.
         """
-        saved = checkpoint.read(content, self, self._limit) if not self.clock.rows and self.judge is None else None
-        if saved is None:
+        saved = checkpoint.read(content, self) if not self.clock.rows and self.judge is None else None
+        if saved is None or not self._restore(saved):
             return False
-        self.phis, self.last_run, self._saved, self._kept = saved.phis, saved.last_run, saved, content
-        if self.learner is not None:
-            self.learner = self._new_learner(saved.learnt, saved.since)
-        self._compare_with(saved.streams).window.load(saved.part("window"))
-        self._request(saved.streams)
+        self._kept = content
         return True
 
     # -- what is going on
@@ -299,6 +388,25 @@ class DriftWatch:
             found.add(self.comparison.streams, self.comparison.counted)
         return found
 
+    def _restore(self, saved: Saved) -> bool:
+        """False where nothing of it fits."""
+        id_ = None if self.given is None else self.given.id
+        mine = self.comparison.streams.reference if self.comparison is not None else None
+        learning = self.learner is not None and saved.given is None
+        reference = saved.reference if saved.reference is not None and saved.given == id_ else mine
+        if reference is None:
+            return False
+        streams = tested(reference, self._limit, self._features.ignore)
+        kept = saved.held.kept(stream_keys(streams, table_request(streams, self.config, saved.phis)))
+        if not kept and reference is mine:
+            return False
+        self.phis, self.last_run, self._saved = saved.phis, saved.last_run, saved.held
+        if learning:
+            self.learner = None if saved.learning is None else self._new_learner(reference, saved.learning)
+        self._go_on(self._compare_with(streams), saved.held)
+        self._request(streams)
+        return True
+
     # -- inside: rows
 
     def _speaks(self, batch: ObservationBatch) -> bool:
@@ -307,12 +415,27 @@ class DriftWatch:
             return True
         return batch.latency is not None and self.comparison is not None and LATENCY in self.comparison.streams.index
 
-    def _look(self, batch: ObservationBatch) -> None:
+    def _look(self, batch: ObservationBatch, at: float) -> None:
         """What a batch says beside its rows: its version, and streams that the reference lacks."""
         if batch.version is not None:
             self.version = batch.version
+            self.happenings.version(batch.version, at)
         if self.comparison is not None and self.comparison.note(batch):
             self._note(self.comparison)
+
+    def _parts(
+        self, ends: Sequence[tuple[int, float]], times: Floats | None, most: int
+    ) -> Iterator[tuple[Sequence[tuple[int, float]], int]]:
+        """The ticks that end at ``ends``, at most so many at once, all of one stratum; and the stratum."""
+        told = np.full(len(ends), self.clock.stratum)
+        if times is not None and len(times) and self.comparison is not None:
+            begins = np.array([0, *(i for i, _ in ends[:-1])])
+            told = self.comparison.streams.strata.of(times[np.minimum(begins, len(times) - 1)])
+            told[0] = self.clock.stratum if self.clock.open_rows else told[0]
+        changes = np.flatnonzero(np.diff(told)) + 1
+        for a, b in itertools.pairwise([0, *changes.tolist(), len(ends)]):
+            for first in range(a, b, most):
+                yield ends[first : min(first + most, b)], int(told[a])
 
     def _run_part(
         self,
@@ -321,8 +444,9 @@ class DriftWatch:
         start: int,
         ends: Sequence[tuple[int, float]],
         times: Floats | None,
+        stratum: int,
     ) -> None:
-        """Rows ``start`` to the last end; after each end but a NaN one the tick closes."""
+        """Rows ``start`` to the last end, all in one stratum; after each end but a NaN one the tick closes."""
         assert self.comparison is not None
         limits = [start, *(i for i, _ in ends)]
         counts = segment_counts(
@@ -332,12 +456,15 @@ class DriftWatch:
             np.repeat(np.arange(len(ends)), np.diff(limits)),
             len(ends),
             features=bool(batch.features),
+            stratum=stratum,
             masks=self._repeats.fresh_in_ticks(batch, limits, [not math.isnan(at) for _, at in ends]),
         )
         for s, (end, at) in enumerate(ends):
             if end > limits[s]:
                 self.clock.arrive(end - limits[s], self.clock.closed if times is None else float(times[limits[s]]))
                 self.comparison.open.counts += counts[s]
+                self.comparison.first.within(columns, slice(limits[s], end))
+                self.mix.add({name: column[limits[s] : end] for name, column in batch.slices.items()})
             if not math.isnan(at) and self.clock.open_rows:
                 self._close(at)
 
@@ -353,14 +480,17 @@ class DriftWatch:
         """The tick is over: its counts go into the window, the counters and the evidence."""
         tick = self.clock.close(at)
         self.changes += 1
+        self.mix.close(tick.opened)
         if self.comparison is None:
             return
         if self.comparison.judge is not None:
             self.last_run = at
         counts, entries = self.comparison.close(tick, self.held_back)
+        if self.trace is not None and self.comparison.judge is not None:
+            self.trace.add(at, tick.row, self.comparison.judge)
         self.predicted.add(*self.comparison.open.columns())
         if self.measured is not None:
-            self.measured.add(counts)
+            self.measured.add(self.comparison.streams.levelled(counts, tick.stratum))
         self._emit(entries)
 
     def _emit(self, entries: list[Entry]) -> None:
@@ -375,9 +505,9 @@ class DriftWatch:
 
     # -- inside: the reference
 
-    def _new_learner(self, learnt: Reference | None = None, since: float | None = None) -> Learner:
+    def _new_learner(self, learnt: Reference | None = None, told: Mapping[str, Any] | None = None) -> Learner:
         features = self._features
-        return Learner(self.model, self._task, features.ignore, features.types, learnt, since, limit=self._limit)
+        return Learner(self.model, self._task, features.ignore, features.types, learnt, told, limit=self._limit)
 
     def _learn(self, batch: ObservationBatch, now: float) -> None:
         """Rows of a latched period never enter a provisional reference."""
@@ -395,16 +525,52 @@ class DriftWatch:
         self.comparison = made = Comparison(streams, self._task)
         self.predicted.see(streams)
         self.measured = phi.unknown(streams, self.config.dependence, self.phis)
+        self.clock.tell_apart(streams.strata)
         self._note(made)
         return made
 
-    def _switch_to(self, streams: Tested) -> Comparison:
-        """A newer provisional reference is ready: counters keep what they have, everything else starts anew."""
+    def _take_up(self, reference: Reference | None) -> str:
+        """Asks for the tables of ``reference`` under the present terms, where they are not those in force."""
+        if reference is None:
+            return ""
+        comparison, streams = self.comparison, tested(reference, self._limit, self._features.ignore)
+        if comparison is None:
+            self._request(self._compare_with(streams).streams)
+            return f"compared with reference {reference.id} from now on"
+        if comparison.same(streams, self._task):
+            streams = comparison.streams
+        keys = stream_keys(streams, table_request(streams, self.config, self.phis))
+        pending = comparison.keys if self._requested is None else stream_keys(*self._requested)
+        if keys == pending:
+            return ""
+        self._request(streams)
+        return report.restarts(comparison, streams, keys)
+
+    def _learn_anew(self) -> str:
+        """The reference was taken away."""
+        self.learner, self._requested, self._saved = self._new_learner(), None, None
+        if self.comparison is not None:
+            self._counters = self.counters()
+            if self.judge is not None:
+                self._emit(self.judge.release())
+            self.clock.drop()
+        self.comparison = self.measured = None
+        self.changes += 1
+        return "no reference is given any more: a new one is learnt"
+
+    def _switch_to(self, streams: Tested, held: Held | None) -> None:
+        """Another reference is ready: counters keep what they have, streams that are compared as before go on."""
         self._counters = self.counters()
-        if self.judge is not None:
-            self._emit(self.judge.release())
         self.clock.drop()
-        return self._compare_with(streams)
+        self._go_on(self._compare_with(streams), held)
+
+    def _go_on(self, comparison: Comparison, held: Held | None) -> None:
+        """Recent rows and measured dependence of the streams whose reference is the same."""
+        if held is None:
+            return
+        held.window_into(comparison)
+        if self.measured is not None:
+            held.phi_into(self.measured, comparison)
 
     def _request(self, streams: Tested) -> None:
         """Asks for tables; a reference without streams needs none."""

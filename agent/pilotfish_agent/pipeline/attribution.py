@@ -39,21 +39,21 @@ class Names:
 
     Args:
         default: name of the model where the traffic names none.
-        version: of the configuration, where the traffic names none.
+        version: of the configuration, where the traffic names none; may be set.
         default_of: the same as ``default`` for captured traffic on a port, where several targets are watched.
     """
 
     def __init__(self, default: str, version: str | None, default_of: Callable[[int], str] | None = None) -> None:
         self._default = default
         self._default_of = default_of or (lambda _: default)
-        self._version = version
+        self.version = version
         self._models: dict[str, dict[str, float]] = {}  # versions, and when they were named last
         self._places: dict[tuple[int, str], set[str]] = {}
 
     def sender(self, model: str, version: str | None, now: float) -> Who:
         """Of an SDK's rows: it is in the model's own process and knows; ``now``: monotonic seconds."""
         name = self._learn(model or self._default)
-        return Who(name, self._learn_version(name, version, now) if version else self._version, named=bool(model))
+        return Who(name, self._learn_version(name, version, now) if version else self.version, named=bool(model))
 
     def answered(self, port: int, protocol: str, model: str, version: str | None, now: float) -> Who:
         """As the server's own success says."""
@@ -64,7 +64,7 @@ class Names:
     def unnamed(self, port: int, protocol: str) -> Who:
         """A success whose server names no model: the agent's own name is meant, now and for what fails there."""
         self._places.setdefault((port, protocol), set())
-        return Who(self._default_of(port), self._version, named=False)
+        return Who(self._default_of(port), self.version, named=False)
 
     def unsure(self, port: int, route: Route | None, *, good: bool) -> bool:
         """Whether a success that is still to come could tell whose this is."""
@@ -76,7 +76,7 @@ class Names:
     def asked(self, port: int, route: Route | None, *, good: bool, now: float) -> Who:
         """Of an exchange of which only the request line is known; ``good``: it was answered with success."""
         if route is None:
-            return Who(self._default_of(port), self._version, named=False)
+            return Who(self._default_of(port), self.version, named=False)
         here = self._places.get((port, route.protocol), set())
         if route.model is not None:
             if good:
@@ -87,7 +87,7 @@ class Names:
         if len(here) == 1:
             (name,) = here
             return Who(name, self._newest(name, now))
-        return Who(self._default_of(port), self._version, named=False)
+        return Who(self._default_of(port), self.version, named=False)
 
     def only(self, port: int) -> str:
         """The only model known to answer on a port, else the agent's own name."""
@@ -113,4 +113,4 @@ class Names:
         recent = [v for v, at in versions.items() if now - at <= RECENT_SECONDS] or list(versions)
         if len(recent) == 1:
             return recent[0]
-        return None if recent else self._version
+        return None if recent else self.version

@@ -23,7 +23,11 @@ DRIFT_NOTICE = Event(
 DRIFT_WORSE = Event("drift_worse", "warning", "A drifting stream has become more severe.")
 DRIFT_RESOLVED = Event("drift_resolved", "info", "A stream is back at its reference.")
 JOB_FAILED = Event("worker_failed", "error", "A job of pf-worker failed; it is tried again in a minute.")
-EVENTS = (DRIFT_ALARM, DRIFT_NOTICE, DRIFT_WORSE, DRIFT_RESOLVED, JOB_FAILED)
+EVIDENCE_RESTARTS = Event(
+    "evidence_restarts", "info", "What a model is compared with, or its budget, has changed; evidence of it restarts."
+)
+REFERENCE_ACCEPTED = Event("reference_accepted", "info", "A user has made the current data of a model its new normal.")
+EVENTS = (EVIDENCE_RESTARTS, REFERENCE_ACCEPTED, DRIFT_ALARM, DRIFT_NOTICE, DRIFT_WORSE, DRIFT_RESOLVED, JOB_FAILED)
 _TOLD = {"alarm": DRIFT_ALARM, "notice": DRIFT_NOTICE, "rise": DRIFT_WORSE, "resolved": DRIFT_RESOLVED}
 
 RETRY_SECONDS = 60.0
@@ -101,6 +105,29 @@ class WatchedModel:
                 severity=entry.severity,
                 explanation=entry.explanation,
             )
+
+    # -- changes while it runs
+
+    def reload(self, reference: Reference | None, terms: Terms) -> str:
+        """Takes up another reference or other terms; words of what that changes, empty when nothing."""
+        self.reference, self._terms = reference, terms
+        words = self.watch.reload(
+            reference, terms.drift, task=terms.task, features=terms.features, max_features=terms.max_features
+        )
+        if words:
+            self._events.emit(EVIDENCE_RESTARTS, model=self.name, words=words)
+        return words
+
+    def accept(self, now: float) -> str:
+        """The current data are the new normal; words of what was done.
+
+        Raises:
+            DataError: too few rows, or there is nothing to accept.
+        """
+        words = self.watch.accept(now)
+        self._events.emit(REFERENCE_ACCEPTED, model=self.name, words=words)
+        self.save()
+        return words
 
     # -- jobs of pf-worker
 

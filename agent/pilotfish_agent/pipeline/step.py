@@ -16,11 +16,13 @@ from pilotfish_agent.pipeline.alerts import Alerts
 from pilotfish_agent.pipeline.attribution import MAX_MODELS, OTHER, Names
 from pilotfish_agent.pipeline.components import Components
 from pilotfish_agent.pipeline.model import Terms, WatchedModel
+from pilotfish_agent.pipeline.references import LastRead, References
 from pilotfish_agent.pipeline.targets import Watched
 from pilotfish_agent.pipeline.traffic import Source, Traffic
 from pilotfish_agent.state.history import History
 from pilotfish_agent.state.store import Store
 from pilotfish_core.clock import Clock
+from pilotfish_core.errors import UsageError
 from pilotfish_core.events import Event, Events
 from pilotfish_core.metrics import Metric, Reading, Sample, Unavailable
 from pilotfish_core.nouns import Snapshot, Status
@@ -50,9 +52,7 @@ class Identity:
         instance: name of this instance.
         target: `target` label of what no target is known of.
         model: name of the model where the traffic names none.
-        reference: given by the user, for ``reference_model`` or, where that is None, the first model seen.
-        reference_model: its model's name.
-        config_ok: whether the configuration had no errors; config_read: when it was read, epoch seconds.
+        started: epoch seconds.
         notices: lines for `status`.
         by_target: captured traffic that names no model is of a model called like its target: several are watched.
     """
@@ -60,10 +60,7 @@ class Identity:
     instance: str
     target: str
     model: str
-    reference: Reference | None
-    reference_model: str | None
-    config_ok: bool
-    config_read: float
+    started: float
     notices: tuple[str, ...]
     by_target: bool = False
 
@@ -74,6 +71,8 @@ class Pipeline:
     Args:
         identity: who we are.
         terms: what the configuration says of models.
+        references: what they are compared with.
+        last_read: how the configuration was read.
         interval: `sample.interval`, seconds.
         source: of rows and exchanges.
         decoders: read the exchanges.
@@ -92,6 +91,8 @@ class Pipeline:
         self,
         identity: Identity,
         terms: Terms,
+        references: References,
+        last_read: LastRead,
         *,
         interval: float,
         source: Source,
@@ -108,6 +109,8 @@ class Pipeline:
     ) -> None:
         self._identity = identity
         self._terms = terms
+        self._references = references
+        self._last_read = last_read
         self._interval = interval
         self._targets = targets
         self._components = components
@@ -124,8 +127,9 @@ class Pipeline:
         def target_of(port: int) -> str:
             return target_trees.of_port(targets, port)
 
+        self._names = Names(identity.model, terms.version, target_of if identity.by_target else None)
         self._traffic = Traffic(
-            Names(identity.model, terms.version, target_of if identity.by_target else None),
+            self._names,
             source,
             target=terms.target,
             target_of=target_of,
@@ -133,14 +137,15 @@ class Pipeline:
             decoders=decoders,
         )
         self._models: dict[str, WatchedModel] = {}
+        self._given_to: str | None = None
         self._next_sample = self._next_save = clock.monotonic()
         self._next_keep = self._next_save + KEEP_SECONDS
         self._version = version("pilotfish")
         self._finished = False
         if self._past is not None:
             kept.restore(self._past, events, history.restore)
-        if identity.reference is not None and identity.reference_model is not None:
-            self._model(identity.reference_model)
+        if references.given is not None and references.model is not None:
+            self._model(references.model)
 
     def step(self) -> None:
         """Takes in what has come, closes ticks, and publishes a Snapshot when the sample interval has passed."""
@@ -195,15 +200,52 @@ class Pipeline:
             if OTHER in self._models:
                 return self._models[OTHER]
             name = OTHER
-        who = self._identity
-        given = who.reference if who.reference_model in (None, name) else None
-        if who.reference_model is None and any(m.reference is not None for m in self._models.values()):
-            given = None
+        given = self._reference(name)
         model = WatchedModel(name, given, self._terms, self._events)
         model.restore()
         self._models[name] = model
         self._events.emit(MODEL_FOUND, model=name, reference=given.id if given is not None else None)
         return model
+
+    def _reference(self, name: str) -> Reference | None:
+        """What the user gave for a model; of the one that is for the first model, that model takes it."""
+        found = self._references.of(name, first=self._given_to in (None, name))
+        if found is not None and found is self._references.given:
+            self._given_to = name
+        return found
+
+    # -- changes while it runs
+
+    def reload(self, terms: Terms, references: References, last_read: LastRead) -> list[str]:
+        """Takes up what was read anew; words of what that changes, a line a model."""
+        self._terms, self._references, self._last_read = terms, references, last_read
+        self._names.version = terms.version
+        found = [(name, model.reload(self._reference(name), terms)) for name, model in self._models.items()]
+        self.save()
+        return [f"{name}: {words}" for name, words in found if words]
+
+    def not_reloaded(self, error: str) -> None:
+        """Everything stays as it was, which `status` and the metric say."""
+        self._last_read = LastRead(ok=False, at=self._last_read.at, notices=(f"reload failed: {error}",))
+
+    def accept(self, name: str | None) -> dict[str, str]:
+        """Makes the current data of a model its new normal.
+
+        Args:
+            name: of the model; None where there is only one.
+
+        Raises:
+            UsageError: no such model, or several and none named.
+            DataError: too few rows, or there is nothing to accept.
+        """
+        known = ", ".join(self._models) or "none has sent rows yet"
+        if name is None and len(self._models) != 1:
+            raise UsageError(f"{len(self._models)} models are watched ({known})", todo="choose one with --model NAME")
+        model = self._models.get(name) if name is not None else next(iter(self._models.values()))
+        if model is None:
+            raise UsageError("--model", got=name, expected=f"a model that is watched ({known})")
+        words = model.accept(self._clock.wall())
+        return {"model": model.name, "words": words}
 
     # -- out
 
@@ -227,11 +269,10 @@ class Pipeline:
         self._history.add(snapshot)
 
     def _own(self) -> Iterator[Reading]:
-        who = self._identity
         yield from self._capture.samples()
-        yield Sample(RELOAD_OK, (), float(who.config_ok))
-        if who.config_ok:
-            yield Sample(RELOAD_TIME, (), who.config_read)
+        yield Sample(RELOAD_OK, (), float(self._last_read.ok))
+        if self._last_read.at is not None:
+            yield Sample(RELOAD_TIME, (), self._last_read.at)
         for model in self._models.values():
             yield from model.samples()
         yield from self._traffic.samples()
@@ -264,7 +305,7 @@ class Pipeline:
             instance=who.instance,
             target=trees[0],
             targets=tuple(trees),
-            started=who.config_read,
+            started=who.started,
             models=models,
             processes=dict(self._components.pids),
             listen=self._listen(),
@@ -272,6 +313,7 @@ class Pipeline:
             budget={"false_alarms": budget.text, "implied_total": f"{total} per {budget.text.split()[-1]}"},
             notices=(
                 *who.notices,
+                *self._last_read.notices,
                 *self._capture.notices(),
                 *(t.notice for t in self._targets if t.notice),
                 *(n for m in self._models.values() for n in m.watch.notices),

@@ -44,6 +44,7 @@ class _Group:
         self._phi = np.array([t.phi for t in tables], dtype)
         self._take = np.full((len(tables), width), starts[-1])
         groups = np.arange(self.coarse.counts.shape[2])
+        self._folds = [int(t.coarse_map.max()) + 1 for t in tables]
         self._ends = np.zeros((len(tables), len(groups) + 1), np.int64)  # of the groups of bins, special bins are last
         for i, table in enumerate(tables):
             size = len(table.pi)
@@ -127,6 +128,44 @@ class _Group:
             "fine": self.fine.counts,
         }
 
+    def _views(self, i: int, size: int) -> Arrays:
+        """The state of one member without padding; a boolean index copies, so `load` writes by `_own` names."""
+        used, groups = self.fixed.weights[i] > 0, int(self._folds[i])
+        return {
+            "evidence": self.evidence[:, i, used],
+            "cusum": self.since.cusum[i, used],
+            "reset_at": self.since.base + self.since.reset_at[i, used].astype(np.int64),
+            "since": self.since.counts[i, :size],
+            "since_tick": self.since.tick[i : i + 1],
+            "sudden": np.array([np.count_nonzero(used[:s]) if s >= 0 else -1 for s in self._sudden[:, i]]),
+            "coarse": self.coarse.counts[:, i, :groups],
+            "fine": self.fine.counts[:, i, :size],
+        }
+
+    def dump(self, i: int, size: int) -> Arrays:
+        """The state of one member of ``size`` bins."""
+        return {name: array.copy() for name, array in self._views(i, size).items()}
+
+    def load(self, i: int, size: int, arrays: Arrays) -> None:
+        """Back from `dump`.
+
+        Raises:
+            ValueError: it is another stream's.
+        """
+        mine = self._views(i, size)
+        if any(name not in arrays or np.size(arrays[name]) != value.size for name, value in mine.items()):
+            raise ValueError("state of another stream")
+        given = {name: np.asarray(arrays[name]).reshape(value.shape) for name, value in mine.items()}
+        used = np.flatnonzero(self.fixed.weights[i] > 0)
+        self.evidence[:, i, used] = given["evidence"]
+        self.since.cusum[i, used] = given["cusum"]
+        self.since.reset_at[i, used] = np.maximum(given["reset_at"] - self.since.base, 0)
+        self.since.counts[i, :size] = given["since"]
+        self.since.tick[i] = given["since_tick"][0]
+        self._sudden[:, i] = [used[s] if 0 <= s < len(used) else -1 for s in given["sudden"].astype(int).tolist()]
+        self.coarse.counts[:, i, : int(self._folds[i])] = given["coarse"]
+        self.fine.counts[:, i, :size] = given["fine"]
+
     def arrays(self) -> Arrays:
         """The state, as it is."""
         return self._own() | self.since.arrays()
@@ -200,6 +239,10 @@ class Engine:
         group, i = self._place[f]
         return group.since.counts[i, : self._sizes[f]].astype(np.float64)
 
+    def stirring(self) -> list[int]:
+        """Streams in which something may be going on: `since` holds rows."""
+        return sorted(int(f) for group in self._groups for f in group.members[group.since.tick < self._tick])
+
     def since_tick(self, f: int) -> int:
         """The tick from which `since` counts."""
         group, i = self._place[f]
@@ -238,3 +281,25 @@ class Engine:
                 into[name] = piece.reshape(part[name].shape)
         for group, arrays in zip(self._groups, saved, strict=True):
             group.restore(arrays, self._tick)
+
+    @property
+    def tick(self) -> int:
+        """Ticks stepped."""
+        return self._tick
+
+    def dump(self, f: int) -> Arrays:
+        """The state of stream ``f`` alone, whatever the others are."""
+        group, i = self._place[f]
+        return group.dump(i, self._sizes[f])
+
+    def take(self, tick: int, streams: Mapping[int, Arrays]) -> None:
+        """Goes on at ``tick`` with what `dump` gave for some streams; the others start anew.
+
+        Raises:
+            ValueError: a state is of another stream.
+        """
+        self._tick = tick
+        self.reset()
+        for f, arrays in streams.items():
+            group, i = self._place[f]
+            group.load(i, self._sizes[f], arrays)

@@ -1,0 +1,82 @@
+"""Making the current data the new normal: `reference accept` (docs/statistics.md, section 11). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from pilotfish_agent.drift.explain import shown
+from pilotfish_agent.drift.judge import WHOLE, Judge
+from pilotfish_agent.drift.latch import ALARM
+from pilotfish_agent.drift.reference import FeatureReference, Reference
+from pilotfish_agent.drift.tested import Ints, Tested
+from pilotfish_core.errors import DataError
+
+FEWEST: Final = 500
+"""Rows that a new normal needs, as a first reference does."""
+
+
+def changed(judge: Judge, streams: Tested) -> dict[str, Ints]:
+    """Of each latched stream the counts since the change began, by name; of `@model` those of its contributors.
+
+    Raises:
+        DataError: an alarm has fewer than 500 rows; one that is only a notice is left out then.
+    """
+    alarmed: set[int] = set()
+    noticed: set[int] = set()
+    for (f, level), latch in judge.latches.items():
+        (alarmed if level == ALARM else noticed).update(latch.rules if f == WHOLE else (f,))
+    found, missing = {}, {}
+    for f in sorted(alarmed | noticed):
+        counts = np.rint(judge.engine.since(f)).astype(np.int64)
+        rows = int(counts.sum())
+        if rows >= FEWEST:
+            found[streams.streams[f].name] = counts
+        elif f in alarmed:
+            missing[streams.streams[f].name] = FEWEST - rows
+    if missing:
+        name, rows = max(missing.items(), key=lambda item: item[1])
+        raise DataError(
+            f"too few rows since {shown(name)} changed",
+            got=FEWEST - rows,
+            expected=f"at least {FEWEST}",
+            todo=f"accept again after {rows} more",
+        )
+    return found
+
+
+def accepted(reference: Reference, counts: dict[str, Ints], now: float) -> Reference:
+    """``reference`` with other counts for some streams; their bins stay."""
+    features = tuple(_with(f, counts[f.name]) if f.name in counts else f for f in reference.features)
+    rows = min(f.rows for f in features) if len(counts) == len(features) else reference.rows
+    return replace(reference, features=features, created=now, ends=now, rows=rows)
+
+
+def _with(stream: FeatureReference, counts: Ints) -> FeatureReference:
+    """Moments of values are not known of what is only counted."""
+    own = stream.stratum_counts
+    if own is not None:
+        own = _tilted(own, counts)
+        counts = own.sum(0)
+    return replace(
+        stream, counts=counts, stratum_counts=own, rows=int(counts.sum()), log_abs_mean=None, zero_share=None
+    )
+
+
+def _tilted(own: Ints, counts: Ints) -> Ints:
+    """Tables of strata as they were, each bin moved as in all of them together: the season stays what it was."""
+    whole = own.sum(0) + 0.5
+    moved = own * (counts / counts.sum()) / (whole / whole.sum())
+    share = own.sum(1) / own.sum()
+    moved *= (share * counts.sum() / np.maximum(moved.sum(1), 1e-300))[:, None]
+    tilted: Ints = np.rint(moved).astype(np.int64)
+    return tilted
+
+
+def words(names: Collection[str], before: Reference, after: Reference) -> str:
+    """What was done."""
+    listed = ", ".join(map(shown, list(names)[:5])) + (", ..." if len(names) > 5 else "")
+    return f"reference {before.id} -> {after.id}: what {listed} look like now is the new normal"
