@@ -171,6 +171,10 @@ class DriftResult:
         evidence: S, nats at level alarm, floored at 0; threshold: T, nats. evidence >= threshold alarms.
         effect: chi distance, with a 95 % interval; None where the stream has none (`@model`) or no rows yet.
         began: epoch seconds of the first shifted tick; since_rows: rows since then.
+        bins: of a stream that has changed, the bins that moved most: what each holds, its share in the reference
+            (``expected``) and since the change began (``observed``).
+        moved_together: streams whose change began at the same time.
+        hints: what the change looks like, or what explains it.
     """
 
     model: str
@@ -186,6 +190,9 @@ class DriftResult:
     since_rows: int | None = None
     explanation: str = ""
     reason: str = ""
+    bins: tuple[Mapping[str, Any], ...] = ()
+    moved_together: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,6 +206,7 @@ class Shape:
         current: the same now; None while there are too few rows to say.
         rows: that ``current`` speaks of, the older the less.
         began: epoch seconds since when the stream drifts: ``current`` is of the rows since then; None: of the window.
+        part: which part of a composite stream it is, in words: the one that changed most.
     """
 
     model: str
@@ -209,6 +217,7 @@ class Shape:
     current: Column | None
     rows: int
     began: float | None = None
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -12,6 +12,7 @@ import numpy as np
 from pilotfish_agent.drift.ingest import sane
 from pilotfish_agent.drift.reference import FeatureReference
 from pilotfish_agent.drift.tested import Ints, Tested
+from pilotfish_agent.drift.whole import units
 from pilotfish_agent.windows.binning import floats
 from pilotfish_agent.windows.histogram import FixedHistogram
 from pilotfish_core.metrics import Distribution, Metric, Sample
@@ -89,6 +90,11 @@ SEVERITY = _gauge(
 ALARMS = _counter(
     "drift_alarms_total", "Crossings of the notice (info) and alarm lines, once each.", ("severity", *_OF_MODEL)
 )
+EXPLANATION = _gauge(
+    "drift_explanation_info",
+    "What drifts, in words, of the 5 strongest streams while they drift; alerts carry it in their description.",
+    ("feature", "explanation", *_OF_MODEL),
+)
 REFERENCE_INFO = _gauge(
     "reference_info", "The reference in force; all replicas must show the same id.", ("reference_id", *_OF_MODEL)
 )
@@ -110,6 +116,7 @@ METRICS: Final = (
     LAST_RUN,
     SEVERITY,
     ALARMS,
+    EXPLANATION,
     REFERENCE_INFO,
 )
 
@@ -162,13 +169,14 @@ class Counters:
 
     def add(self, streams: Tested, counts: Ints) -> None:
         """Counts (width,) of the tested streams."""
-        for f, stream in enumerate(streams.streams):
+        for unit in units(streams.streams):
+            f, stream = unit.members[0], streams.streams[unit.members[0]]
             if stream.name == "@prediction":
                 for label, n in _by_class(stream, streams.part(counts, f)):
                     self.unlisted(label, n)
             elif not stream.name.startswith("@"):
-                missing = int(counts[streams.missing[f]])
-                self._missing[stream.name] = self._missing.get(stream.name, 0) + missing
+                missing = int(counts[streams.missing[f]])  # of a composite stream all parts are missing together
+                self._missing[unit.name] = self._missing.get(unit.name, 0) + missing
 
     def copy(self) -> Counters:
         """An independent copy."""
@@ -240,9 +248,12 @@ def _bounds(stream: FeatureReference) -> tuple[float, ...]:
     return tuple(edges[places].tolist())
 
 
-def per_stream(make: Labels, streams: Tested, columns: Mapping[Metric, Iterable[float | None]]) -> Iterator[Sample]:
-    """Samples of one gauge per stream; streams without a number have none."""
+def per_stream(make: Labels, streams: Tested, columns: Mapping[Metric, Sequence[float | None]]) -> Iterator[Sample]:
+    """Samples of one gauge per stream, of a composite one by its worst part; streams without a number have none."""
+    told = units(streams.streams)
     for metric, values in columns.items():
-        for stream, value in zip(streams.streams, values, strict=True):
-            own = ("js", stream.name) if metric is DISTANCE else (stream.name,)
-            yield from finite(metric, make, value, *own)
+        for unit in told:
+            known = [v for v in (values[f] for f in unit.members) if v is not None and math.isfinite(v)]
+            worst = (min if metric is MDE else max)(known, default=None)
+            own = ("js", unit.name) if metric is DISTANCE else (unit.name,)
+            yield from finite(metric, make, worst, *own)

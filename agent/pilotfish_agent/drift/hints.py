@@ -6,7 +6,7 @@ A hint is a guess of the cause and never a condition of an alarm. None tells a v
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from pilotfish_agent.drift.changes import times
 from pilotfish_agent.drift.effect import effect
 from pilotfish_agent.drift.explain import percent, shown, step
 from pilotfish_agent.drift.raw import Block, numbers, texts
-from pilotfish_agent.drift.reference import FeatureReference
+from pilotfish_agent.drift.reference import Binner, FeatureReference
 from pilotfish_agent.drift.tables import StreamTables
 from pilotfish_agent.drift.tested import Floats, missing_bin
 from pilotfish_agent.windows.binning import rounded
@@ -43,6 +43,7 @@ class Case:
 
     Attributes:
         stream, table: its reference.
+        binner: of a stratum.
         what: the change in words (`changes.what_changed`).
         since: counts (K,) since something has been going on.
         blocks: raw values from the first shifted tick on.
@@ -50,6 +51,7 @@ class Case:
 
     stream: FeatureReference
     table: StreamTables
+    binner: Callable[[int], Binner]
     what: str
     since: Floats
     blocks: Sequence[Block]
@@ -90,7 +92,7 @@ def _fits(case: Case, factor: float) -> bool:
     for divisor in (1.0, factor):
         counts = np.zeros(len(case.stream.counts))
         for block in case.blocks:
-            counts += case.stream.binner(block.stratum).counts(numbers([block]) / divisor)
+            counts += case.binner(block.stratum).counts(numbers([block]) / divisor)
         size = effect(np.asarray(table.counts), counts, np.asarray(table.pi), table.phi)
         if size is None:
             return False
@@ -113,7 +115,7 @@ def frozen_value(case: Case) -> str:
         return ""
     values, counts = np.unique([rounded(v) for v in x.tolist()], return_counts=True)
     top, share = values[int(np.argmax(counts))], float(counts.max() / len(x))
-    place = int(np.argmax(stream.binner(case.blocks[-1].stratum).counts([repr(float(top))])))
+    place = int(np.argmax(case.binner(case.blocks[-1].stratum).counts([repr(float(top))])))
     before_share = float(stream.counts[place] / stream.counts.sum())  # of all values of its bin: it had no more
     limit = max(BEFORE, 1.05 / (len(stream.counts) - len(stream.special)))  # with 8 bins each has more than a tenth
     if share <= FROZEN or before_share >= limit:
@@ -144,7 +146,7 @@ def new_category(case: Case) -> str:
     n = float(case.since.sum())
     if stream.counts[other] or case.since[other] < NEW_ROWS or case.since[other] < NEW_SHARE * n:
         return ""
-    binner = stream.binner()
+    binner = case.binner(0)
     unseen = [t for t in texts(case.blocks) if binner.counts([t])[other]]
     distinct = len(set(unseen))
     if distinct == 1 and len(unseen) >= ONE_ROWS:
@@ -158,7 +160,7 @@ def one_sender(case: Case) -> str:
     by_sender: dict[str, Floats] = {}
     for block in case.blocks:
         counts = by_sender.setdefault(block.sender, np.zeros(len(case.stream.counts)))
-        counts += case.stream.binner(block.stratum).counts(block.values)
+        counts += case.binner(block.stratum).counts(block.values)
     if len(by_sender) < 2 or "" in by_sender:
         return ""
     found = []

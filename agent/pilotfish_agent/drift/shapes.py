@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pilotfish_agent.drift.latch import ALARM, NOTICE
+from pilotfish_agent.drift.whole import units
 from pilotfish_agent.drift.window import MIN_ROWS
 from pilotfish_core.nouns import Shape
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def shapes(watch: DriftWatch) -> tuple[Shape, ...]:
     """One a tested stream: over the rows since its change began while it is latched, else over the window.
 
-    Shares are made for all streams at once, and bins stay numbers: words are for the one that somebody looks at.
+    Of a composite stream the worst part. Shares are made for all at once; words are for the one that somebody looks at.
     """
     comparison = watch.comparison
     if comparison is None or not comparison.streams.streams:
@@ -28,7 +29,9 @@ def shapes(watch: DriftWatch) -> tuple[Shape, ...]:
     rows = comparison.window.rows()
     current = comparison.window.counts / np.repeat(np.maximum(rows, 1e-9), sizes)
     found = []
-    for f, stream in enumerate(streams.streams):
+    for unit in units(streams.streams):
+        f = unit.members[0] if judge is None else judge.lead(unit.members)
+        stream = streams.streams[f]
         now, of = streams.part(current, f), float(rows[f])
         latch = None if judge is None else judge.latches.get((f, ALARM)) or judge.latches.get((f, NOTICE))
         if judge is not None and latch is not None:
@@ -38,13 +41,14 @@ def shapes(watch: DriftWatch) -> tuple[Shape, ...]:
         found.append(
             Shape(
                 watch.model,
-                stream.name,
+                unit.name,
                 stream.edges,
                 None if stream.edges is not None else stream.levels or (),
                 streams.part(reference, f),
                 now if of >= MIN_ROWS or latch is not None else None,
                 round(of),
                 None if latch is None else latch.entry.began,
+                stream.part,
             )
         )
     return tuple(found)
