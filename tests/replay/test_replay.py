@@ -45,6 +45,7 @@ def test_the_report_has_the_contracts_shape(call: Call, shifted: str, reference:
     report = replayed(call, shifted, "--reference", reference)
     assert list(report) == [
         "reference_id", "rows", "late_rows", "ticks", "tick_seconds", "false_alarms", "alarms", "notices", "final",
+        "streams",
     ]  # fmt: skip
     assert report["reference_id"] == load(reference).id
     assert (report["rows"], report["late_rows"], report["ticks"], report["tick_seconds"]) == (ROWS, 0, 60, 10.0)

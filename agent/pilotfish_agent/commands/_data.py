@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TextIO
@@ -93,6 +94,8 @@ def build_reference(file: DataFile, args: argparse.Namespace, settings: config.S
         ignore=sorted({*features.ignore, *file.layout.ignore}),
         types=types,
         tick_seconds=settings.section("drift").tick,
+        season=features.season,
+        timezone=features.timezone,
     )
     made = build(
         file,
@@ -221,3 +224,32 @@ class Progress:
         if self._shown and self._width:
             self._out.write("\r" + " " * self._width + "\r")
             self._out.flush()
+
+
+def check_output(path: str, what: str) -> None:
+    """Before an hour of reading: can it be written at all?
+
+    Raises:
+        UsageError: it cannot.
+    """
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise UsageError(f"cannot write {what}", got=path, expected="a file in a folder that can be written")
+
+
+def write_output(path: str, text: str, what: str) -> None:
+    """Whole or not at all: a reader never sees half a file.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    folder = os.path.dirname(path) or "."
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".pilotfish-", encoding="utf-8", delete=False) as file:
+            file.write(text)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(file.name, 0o666 & ~mask)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise UsageError(f"cannot write {what}: {error.strerror}", got=path, expected="a writable file") from None

@@ -11,16 +11,17 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
-from pilotfish_agent.commands import _data
+from pilotfish_agent.commands import _data, _evidence_picture, _replay_summary
 from pilotfish_agent.commands._data import Source
 from pilotfish_agent.drift import ahead
 from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.readers import STDIN, DataFile
 from pilotfish_agent.drift.reference import Reference, require
 from pilotfish_agent.drift.rows import Rows
+from pilotfish_agent.drift.strata import WORDS, Strata, of_reference
+from pilotfish_agent.drift.trace import Trace
 from pilotfish_agent.drift.watch import DriftWatch
 from pilotfish_agent.windows.ticks import RowSplitter, TickRule, TickSplitter
 from pilotfish_core.errors import UsageError
@@ -44,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dependence", metavar="PHI", help="rows that count as one, or auto (drift.dependence)")
     parser.add_argument("--config", metavar="F", help="the agent's configuration")
     parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--svg", metavar="F", help="also a picture of the evidence over time")
     _data.add_data_options(parser)
 
 
@@ -54,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--rows-per-tick", got=rows_per_tick, expected=f"1 to {_MAX_ROWS_PER_TICK}")
     if args.log == STDIN and args.reference == STDIN:
         raise UsageError("LOG and REF cannot both be standard input")
+    if args.svg is not None:
+        _data.check_output(args.svg, "the picture")
     tick = args.tick if rows_per_tick is None else f"{ROW_TICK_SECONDS:.0f}s"
     flags = {"drift.tick": tick, "drift.false_alarms": args.false_alarms, "drift.min_effect": args.min_effect}
     flags |= {"drift.critical_effect": args.critical_effect, "drift.dependence": args.dependence}
@@ -79,7 +83,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found, ensure_ascii=False, allow_nan=False))
     else:
-        sys.stdout.writelines(line + "\n" for line in table(found))
+        sys.stdout.writelines(line + "\n" for line in _replay_summary.table(found))
+    if args.svg is not None:
+        _data.write_output(args.svg, _evidence_picture.picture(replay.story(found, file.name)), "the picture")
     return 0
 
 
@@ -93,6 +99,7 @@ class Replay:
         rows_per_tick: None: ticks of log time.
         tick_seconds: of a tick of log time.
         ignored: columns that are not watched, so that the log may lack them.
+        trace: evidence over time.
         alarms, notices: items of the report.
     """
 
@@ -101,9 +108,11 @@ class Replay:
     rows_per_tick: int | None
     tick_seconds: float
     ignored: tuple[str, ...] = ()
+    trace: Trace = field(init=False)
     alarms: list[dict[str, Any]] = field(default_factory=list)
     notices: list[dict[str, Any]] = field(default_factory=list)
     ticks: int = 0
+    _strata: Strata = field(init=False)
     _times: TickSplitter = field(init=False)
     _counted: RowSplitter = field(init=False)
     _read: int = 0
@@ -111,10 +120,14 @@ class Replay:
     _complete: bool = False
     _last: float | None = None
     _timed: bool = False
+    _spans: _evidence_picture.Spans = field(default_factory=_evidence_picture.Spans)
 
     def __post_init__(self) -> None:
         """Starts before the first row."""
-        self._times = TickSplitter(TickRule(self.tick_seconds))
+        comparison = self.watch.comparison
+        self.watch.trace = self.trace = Trace(() if comparison is None else comparison.streams.streams)
+        self._strata = of_reference(self.reference.strata)
+        self._times = TickSplitter(TickRule(self.tick_seconds), self._strata)
         self._counted = RowSplitter(self.rows_per_tick or 1)
 
     def tables(self) -> None:
@@ -135,6 +148,11 @@ class Replay:
             self._timed = rows.times is not None
         if not self._complete:
             self._look(file, last=self._read >= _LOOK_ROWS)
+        if rows.times is None and self._strata.kind != "none":
+            raise UsageError(
+                f"{file.name}: the rows have no times, and the reference tells rows apart {WORDS[self._strata.kind]}",
+                todo="name a --time-column, or build the reference with features.season: none",
+            )
         if self.rows_per_tick is None:
             if rows.times is None:
                 raise UsageError(
@@ -143,7 +161,8 @@ class Replay:
                 )
             closes = self._times.split(rows.times)
         else:
-            closes = self._counted.split(rows.batch.rows)
+            ends = None if rows.times is None else self._strata.ends(rows.times)
+            closes = self._counted.split(rows.batch.rows, ends)
             if rows.times is not None:
                 closes = [(i, float(rows.times[i - 1]) if i else self._last or at) for i, at in closes]
         self.ticks += len(closes)
@@ -181,6 +200,7 @@ class Replay:
 
     def _take(self, entries: list[Entry], rows: Rows | None) -> None:
         for entry in entries:
+            self._spans.add(entry, timed=self._timed)
             row = self._number  # of the file, where bad rows have numbers too; the tick ended with the last batch
             if rows is not None and entry.row > self._read:
                 row = int(rows.numbers[entry.row - self._read - 1])
@@ -212,11 +232,16 @@ class Replay:
             "alarms": self.alarms,
             "notices": self.notices,
             "final": [{"feature": r.feature, "verdict": r.verdict} for r in self.watch.results(0.0)],
+            "streams": _replay_summary.streams(self.alarms, self.notices, self.watch.results(0.0), self.trace),
         }
+
+    def story(self, report: dict[str, Any], log: str) -> _evidence_picture.Story:
+        """What the picture shows of a report; ``log`` is the log's name."""
+        return _evidence_picture.Story(report, self.trace, self._spans, timed=self._timed, log=os.path.basename(log))
 
     def notes(self, file: Source) -> Iterator[str]:
         """What the user should know beside the report."""
-        known = {f.name for f in self.reference.features} | {i.name for i in self.reference.ignored}
+        known = {*self.reference.columns} | {i.name for i in self.reference.ignored}
         extra = [n for n in file.names if n not in known]
         if extra:
             more = f" and {len(extra) - 8} more" if len(extra) > 8 else ""
@@ -225,23 +250,3 @@ class Replay:
             yield f"{_data.counted(file.skipped, 'bad row')} left out"
         if self._times.late:
             yield f"{_data.counted(self._times.late, 'row')} older than the open tick, and counted in it"
-
-
-def table(found: dict[str, Any]) -> Iterator[str]:
-    """The report for people."""
-    yield (
-        f"{found['rows']:,} rows, {found['ticks']:,} ticks of {found['tick_seconds']:g} s "
-        f"against reference {found['reference_id']}, budget {found['false_alarms']}"
-    )
-    for word in ("alarms", "notices"):
-        items = found[word]
-        yield f"{len(items)} {word[:-1] if len(items) == 1 else word}" + (":" if items else "")
-        for item in items:
-            when = f"row {item['row']:,}" if item["ts"] is None else _moment(item["ts"])
-            yield f"  {when}  {item['severity']:8}  {item['explanation']}"
-    drifting = [f["feature"] for f in found["final"] if f["verdict"] == "drifting"]
-    yield "at the end: " + (f"drifting: {', '.join(drifting)}" if drifting else "nothing drifts")
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
