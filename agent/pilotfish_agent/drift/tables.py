@@ -15,7 +15,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ from pilotfish_agent.drift import dictionary
 from pilotfish_agent.drift.dictionary import PLUGIN_NAMES, PLUGINS, WEIGHT_PLUGINS
 from pilotfish_agent.drift.effect import minimum_detectable_effect
 from pilotfish_agent.drift.layout import Floats, Ints, as_floats, coarse_map, fold, nominal
+from pilotfish_agent.drift.strata import narrowed
 
 ETA: Final = 1.0
 """The finite reference may take as much of the budget as chance has: the line is at (1 + ETA) A F."""
@@ -31,7 +32,10 @@ ETA: Final = 1.0
 PLUGIN_CONFIDENCE: Final = 0.01
 """Plug-ins hold for all streams of a model together with this probability of error over references."""
 
-FORMAT: Final = "pilotfish-tables/1"
+FEWEST_STRATUM_ROWS: Final = 50
+"""A stratum with fewer says nothing: its ticks neither add evidence nor take any."""
+
+FORMAT: Final = "pilotfish-tables/2"
 Kind = Literal["numeric", "categorical"]
 
 
@@ -46,6 +50,7 @@ class TableSpec:
         special: bins of missing, +inf and -inf of a numeric stream.
         phi: variance inflation by dependence, >= 1.
         min_effect: chi distance within which level alarm stays silent.
+        strata: reference rows of each stratum, (S, K), where each has tables of its own.
     """
 
     name: str
@@ -54,10 +59,12 @@ class TableSpec:
     special: tuple[int, ...] = ()
     phi: float = 1.0
     min_effect: float = 0.1
+    strata: Floats | None = None
 
     def same_tables(self) -> tuple[Any, ...]:
         """Specs with equal keys have equal tables."""
-        return (self.kind, np.asarray(self.counts, dtype=np.float64).tobytes(), self.special, self.phi, self.min_effect)
+        counts = [np.asarray(c, dtype=np.float64).tobytes() for c in (self.counts, self.strata) if c is not None]
+        return (self.kind, *counts, self.special, self.phi, self.min_effect)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +84,8 @@ class StreamTables:
         mde: smallest location shift (sd) that level alarm finds within 20,000 rows; None where there is none.
         log_threshold: T = log((1 + ETA) A) + log F, nats.
         streams: F.
+        stratum_counts: reference rows of each stratum (S, K), S = 0 where all are alike.
+        stratum_penalties: nats a row, (S, V, J).
     """
 
     kind: Kind
@@ -96,6 +105,28 @@ class StreamTables:
     mde: float | None
     log_threshold: float
     streams: int
+    stratum_counts: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    stratum_penalties: Floats = field(default_factory=lambda: np.zeros((0, 0, 0)))
+
+    def by_stratum(self, count: int) -> tuple[StreamTables, ...]:
+        """Tables of each of ``count`` strata; none where all are alike. Large: do not keep them."""
+        if not len(self.stratum_counts):
+            return ()
+        own = [self._of_stratum(c, p) for c, p in zip(self.stratum_counts, self.stratum_penalties, strict=True)]
+        return tuple(own[narrowed(s, count, len(own))] for s in range(count))
+
+    def _of_stratum(self, counts: Floats, penalties: Floats) -> StreamTables:
+        pi, scores, rows = _stratum(self.kind, counts, self.special, self.phi, self.names[: -len(PLUGIN_NAMES)])
+        return replace(
+            self,
+            counts=counts,
+            pi=pi,
+            scores=scores,
+            log_ratios=rows,
+            penalties=penalties,
+            stratum_counts=np.zeros((0, 0)),
+            stratum_penalties=np.zeros((0, 0, 0)),
+        )
 
     @property
     def deltas(self) -> tuple[float, float]:
@@ -155,6 +186,10 @@ def build_one(spec: TableSpec, budget_ticks: float, streams: int) -> StreamTable
     error = PLUGIN_CONFIDENCE / streams / 2
     plugin_weights = np.full(len(PLUGINS), math.log(WEIGHT_PLUGINS / len(PLUGINS)))
     mde = minimum_detectable_effect(pi, spec.special, scores[0], words.names, penalties[1], line, phi=spec.phi)
+    strata, each = np.zeros((0, 0)), np.zeros((0, 0, 0))
+    if spec.strata is not None:
+        strata = np.asarray(spec.strata, dtype=np.float64)
+        each, mde = _strata_penalties(spec, strata, words, line)
     return StreamTables(
         kind=spec.kind,
         counts=as_floats(spec.counts),
@@ -173,10 +208,65 @@ def build_one(spec: TableSpec, budget_ticks: float, streams: int) -> StreamTable
         mde=mde,
         log_threshold=line,
         streams=streams,
+        stratum_counts=as_floats(strata),
+        stratum_penalties=as_floats(each),
     )
 
 
-_ARRAYS: Final = ("counts", "pi", "log_ratios", "log_weights", "penalties", "coarse_map", "scores")
+def _strata_penalties(
+    spec: TableSpec, strata: Floats, words: dictionary.Dictionary, line: float
+) -> tuple[Floats, float | None]:
+    """Penalties of each stratum (S, V, J), and the median minimum detectable effect over the strata."""
+    from pilotfish_agent.drift.penalty import stream_penalties
+
+    result = np.zeros((len(strata), 2, len(words.names)))
+    found = []
+    for s, counts in enumerate(strata):
+        if counts.sum() < FEWEST_STRATUM_ROWS:
+            continue
+        pi, scores, rows = _stratum(spec.kind, counts, spec.special, spec.phi, words.names)
+        known = np.flatnonzero(rows.any(1))
+        names = [words.names[j] for j in known.tolist()]
+        for v, delta in enumerate((0.0, spec.min_effect)):
+            result[s, v, known] = stream_penalties(
+                rows[known], names, counts / spec.phi, pi, spec.special, line, words.log_weights[known], delta
+            )
+        mde = minimum_detectable_effect(pi, spec.special, scores[0], words.names, result[s, 1], line, phi=spec.phi)
+        found.append(math.inf if mde is None else mde)
+    middle = sorted(found)[len(found) // 2] if found else math.inf
+    return result, middle if math.isfinite(middle) else None
+
+
+def _stratum(
+    kind: Kind, counts: Floats, special: tuple[int, ...], phi: float, names: Sequence[str]
+) -> tuple[Floats, Floats, Floats]:
+    """Masses (K,), scores (4, K) and log ratios (J, K) of a stratum, of the alternatives that the stream has.
+
+    An alternative that the stratum lacks is a row of zeros, and so are all of a stratum with too few rows.
+    """
+    pi = nominal(counts / phi)
+    numeric = kind == "numeric"
+    scores = dictionary.hermite_directions(pi, special) if numeric else np.zeros((4, len(pi)))
+    words = dictionary.numeric(pi, special, scores) if numeric else dictionary.categorical(pi)
+    place = {name: j for j, name in enumerate(words.names)}
+    rows = np.zeros((len(names), len(pi)))
+    if counts.sum() >= FEWEST_STRATUM_ROWS:
+        own = [j for j, name in enumerate(names) if name in place]
+        rows[own] = words.log_ratios[[place[names[j]] for j in own]]
+    return pi, scores, rows
+
+
+_ARRAYS: Final = (
+    "counts",
+    "pi",
+    "log_ratios",
+    "log_weights",
+    "penalties",
+    "coarse_map",
+    "scores",
+    "stratum_counts",
+    "stratum_penalties",
+)
 
 
 def cache_key(reference_id: str, specs: Sequence[TableSpec], budget_ticks: float, streams: int | None = None) -> str:

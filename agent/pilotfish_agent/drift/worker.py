@@ -178,12 +178,15 @@ def _plain(spec: TableSpec) -> dict[str, Any]:
         "special": list(spec.special),
         "phi": spec.phi,
         "min_effect": spec.min_effect,
+        "strata": None if spec.strata is None else np.asarray(spec.strata).tolist(),
     }
 
 
 def _spec(plain: Mapping[str, Any]) -> TableSpec:
     counts = np.array(plain["counts"], np.float64)
-    return TableSpec(plain["name"], plain["kind"], counts, tuple(plain["special"]), plain["phi"], plain["min_effect"])
+    strata = None if plain["strata"] is None else np.array(plain["strata"], np.float64)
+    special, phi = tuple(plain["special"]), plain["phi"]
+    return TableSpec(plain["name"], plain["kind"], counts, special, phi, plain["min_effect"], strata)
 
 
 def main(order_path: str, output: str) -> int:
