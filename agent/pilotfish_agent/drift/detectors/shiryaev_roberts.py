@@ -20,10 +20,13 @@ from pilotfish_agent.drift.alternatives import Alternatives
 from pilotfish_agent.drift.layout import Floats, Ints, Real, Reals
 from pilotfish_agent.drift.plugins import Plugins
 from pilotfish_agent.drift.since import FEWEST, Since
+from pilotfish_agent.drift.stratified import Stratified
 from pilotfish_agent.drift.tables import StreamTables
 
 LARGEST: Final[Mapping[type[Real], float]] = {np.float32: 1e30, np.float64: 1e250}
 Arrays = dict[str, NDArray[Any]]
+Strata = Sequence[StreamTables]
+Counts = Sequence[Floats | Ints] | Floats | Ints
 
 
 class _Group:
@@ -31,14 +34,15 @@ class _Group:
 
     Args:
         members: their positions among all streams.
-        tables: theirs.
+        strata: their tables, one for each stratum where there is more than one.
         starts: where each one's bins start in the vector of all counts; its last entry is a count that is always 0.
         dtype: of the state.
     """
 
-    def __init__(self, members: Sequence[int], tables: Sequence[StreamTables], starts: Ints, dtype: type[Real]) -> None:
+    def __init__(self, members: Sequence[int], strata: Sequence[Strata], starts: Ints, dtype: type[Real]) -> None:
         self.members = np.array(members)
-        self.fixed = Alternatives(tables, dtype)
+        tables = [own[0] for own in strata]
+        self.fixed = Alternatives(tables, dtype) if len(strata[0]) == 1 else Stratified(strata, dtype)
         self.coarse, self.fine = Plugins(tables, "coarse", dtype), Plugins(tables, "fine", dtype)
         width = self.fixed.width
         self._phi = np.array([t.phi for t in tables], dtype)
@@ -62,8 +66,10 @@ class _Group:
         self._gained = np.empty((2, *shape), dtype)
         self._cumulated = np.zeros((len(tables), width + 1), dtype)
 
-    def step(self, counts: Reals, tick: int) -> Reals:
+    def step(self, counts: Reals, levelled: Reals, tick: int, stratum: int) -> Reals:
         """Counts of all streams in one vector, and a 0 -> mixtures (2, F) of this group."""
+        if isinstance(self.fixed, Stratified):
+            self.fixed.stratum = stratum
         now = np.take(counts, self._take, mode="clip")  # the mode that checks nothing: all places are inside
         raw_rows = now.sum(1)
         live = (raw_rows > 0).astype(raw_rows.dtype)[:, None]
@@ -75,7 +81,8 @@ class _Group:
             if mixture.max() > self._largest / FEWEST:
                 np.minimum(self.evidence, self._largest, out=self.evidence)
                 mixture = self._mixture()
-            self.since.step(now, gained[0], live, tick)
+            seen = now if levelled is counts else np.take(levelled, self._take, mode="clip")
+            self.since.step(seen, gained[0], live, tick)
         return mixture
 
     def _mixture(self) -> Reals:
@@ -87,10 +94,11 @@ class _Group:
         gained, rows = self._gained, raw_rows / self._phi
         np.cumsum(now, axis=1, out=self._cumulated[:, 1:])
         self.fixed.gains(now, self._cumulated, rows, gained)
-        folded = np.diff(np.take(self._cumulated, self._ends), axis=1)
-        for plugins, part in ((self.coarse, folded), (self.fine, now)):
-            plugins.gains(part, self._phi, rows, gained[..., self.fixed.size :])
-            plugins.remember(part, raw_rows)
+        if isinstance(self.fixed, Alternatives):
+            folded = np.diff(np.take(self._cumulated, self._ends), axis=1)
+            for plugins, part in ((self.coarse, folded), (self.fine, now)):
+                plugins.gains(part, self._phi, rows, gained[..., self.fixed.size :])
+                plugins.remember(part, raw_rows)
         if gained.max() > self._most / 2:
             self._remember_winners()
         np.maximum(gained, -self._most, out=gained)  # beyond it M + 1 is 1; smaller numbers are slow
@@ -183,38 +191,44 @@ class Engine:
     Counts add: ticks of several senders are summed before `step`.
 
     Args:
-        tables: one a stream.
+        tables: one a stream; where a stream has a table for each stratum, all of them.
         dtype: float32, which is exact to 1e-4 of the evidence, or float64.
 
     Raises:
         ValueError: special bins are not the last ones of their stream.
     """
 
-    def __init__(self, tables: Sequence[StreamTables], dtype: type[Real] = np.float32) -> None:
-        self.tables = tuple(tables)
-        self._sizes = [len(t.pi) for t in tables]
+    def __init__(
+        self, tables: Sequence[StreamTables | tuple[StreamTables, ...]], dtype: type[Real] = np.float32
+    ) -> None:
+        strata = [one if isinstance(one, tuple) else (one,) for one in tables]
+        self._names = [own[0].names for own in strata]
+        self._sizes = [len(own[0].pi) for own in strata]
         starts = np.concatenate(([0], np.cumsum(self._sizes, dtype=np.int64)))
-        alike: dict[tuple[str, int], list[int]] = {}
-        for f, table in enumerate(tables):
-            alike.setdefault((table.kind, len(table.log_ratios).bit_length()), []).append(f)
-        self._groups = [_Group(fs, [tables[f] for f in fs], starts, dtype) for fs in alike.values()]
+        alike: dict[tuple[str, int, int], list[int]] = {}
+        for f, own in enumerate(strata):
+            alike.setdefault((own[0].kind, len(own), len(own[0].log_ratios).bit_length()), []).append(f)
+        self._groups = [_Group(fs, [strata[f] for f in fs], starts, dtype) for fs in alike.values()]
         self._place = {int(f): (g, i) for g in self._groups for i, f in enumerate(g.members)}
         self._counts: Reals = np.zeros(int(starts[-1]) + 1, dtype)
+        self._levelled = np.zeros_like(self._counts)
         self._tick = 0
 
-    def step(self, counts: Sequence[Floats | Ints] | Floats | Ints) -> Floats:
+    def step(self, counts: Counts, stratum: int = 0, levelled: Counts | None = None) -> Floats:
         """One tick -> log scores (2, F) in nats. Empty streams keep theirs.
 
         Args:
             counts: (K_f,) of every stream; as an array (F, K), or all of them in one vector.
+            stratum: in which the tick lies.
+            levelled: the same without the season, for `since`; None: there is none.
         """
-        if isinstance(counts, np.ndarray):
-            self._counts[:-1] = counts.ravel()
-        else:
-            np.concatenate(counts, out=self._counts[:-1], casting="unsafe")
-        mixtures = np.empty((2, len(self.tables)))
+        _put(counts, self._counts)
+        if levelled is not None:
+            _put(levelled, self._levelled)
+        since = self._counts if levelled is None else self._levelled
+        mixtures = np.empty((2, len(self._sizes)))
         for group in self._groups:
-            mixtures[:, group.members] = group.step(self._counts, self._tick)
+            mixtures[:, group.members] = group.step(self._counts, since, self._tick, stratum)
         self._tick += 1
         with np.errstate(divide="ignore"):
             logs: Floats = np.log(mixtures)
@@ -227,7 +241,7 @@ class Engine:
     def best(self, f: int, level: int) -> str:
         """Name of the alternative with the most evidence."""
         group, i, j = self._winner(f, level)
-        return self.tables[f].names[int(group.fixed.order[i, j])]
+        return self._names[f][int(group.fixed.order[i, j])]
 
     def began(self, f: int, level: int = 0) -> int:
         """Index of the first shifted tick, by the winner of that level."""
@@ -303,3 +317,10 @@ class Engine:
         for f, arrays in streams.items():
             group, i = self._place[f]
             group.load(i, self._sizes[f], arrays)
+
+
+def _put(counts: Counts, into: Reals) -> None:
+    if isinstance(counts, np.ndarray):
+        into[:-1] = counts.ravel()
+    else:
+        np.concatenate(counts, out=into[:-1], casting="unsafe")
