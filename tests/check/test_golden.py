@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ LEVELS = (("p_notice", 0.0), ("p_alarm", 0.1))
 COUNTS = st.lists(st.integers(0, 5_000), min_size=2, max_size=12)
 
 
-def floats(values: list[float]) -> Floats:
+def floats(values: Sequence[float]) -> Floats:
     return np.array(values, np.float64)
 
 
