@@ -1,0 +1,23 @@
+"""Wasserstein: how far values have to move on average, in standard deviations of the reference."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pilotfish_agent.drift.layout import Floats
+from pilotfish_agent.drift.tests._part import Side, TestResult, of_values
+
+NAME: Final = "wasserstein"
+KINDS: Final = ("numeric",)
+NEEDS: Final = "values"
+
+
+def compare(reference: Side, current: Side) -> TestResult:
+    """Of one stream's finite values."""
+    return of_values(NAME, reference, current, _found)
+
+
+def _found(a: Floats, b: Floats) -> tuple[float, float | None]:
+    from scipy.stats import wasserstein_distance
+
+    return float(wasserstein_distance(a, b)) / float(a.std() or 1.0), None
