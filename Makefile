@@ -10,7 +10,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --no-input
 # What a target does stands behind its name: `make` alone prints that.
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-slow check wheel dev coverage bench bars bars-slow dashboards-check docs screenshots docs-reference system-deps lock lock-servers lock-peers clean
+.PHONY: help demo test test-slow check wheel dev coverage bench bench-drift bars bars-slow dashboards-check docs screenshots docs-reference system-deps lock lock-servers lock-peers clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name words; do printf '%-16s%s\n' "$$name" "$$words"; done
@@ -66,6 +66,9 @@ bench: $(VENV)/.wheel ## all groups of bars, and the table of docs/overhead.md
 	for group in $$(ls -d benchmarks/*/__init__.py | cut -d/ -f2 | grep -vx -e reference -e servers -e peers); do \
 	  $(PY) -m benchmarks.bars $$group | tee "$$measured/$$group" || short=1; done; \
 	$(PY) -m benchmarks.overhead "$$measured"/* && [ -z "$$short" ]
+
+bench-drift: $(VENV)/.wheel ## Pilotfish and other drift detectors on the same streams (builds .peers/, 5 GB)
+	@$(PY) -m benchmarks.peers
 
 docs: $(VENV)/.wheel ## the site, into site/; a warning fails
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet

@@ -6,6 +6,7 @@ detector of the driver did. A driver is a file with ``DETECTORS`` and ``main(DET
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import pathlib
@@ -14,7 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,11 +156,12 @@ def measured(detectors: Mapping[str, Windowed | Sequential], folder: pathlib.Pat
     return result
 
 
+def printed(found: Mapping[str, Found]) -> None:
+    """For the table."""
+    print(json.dumps({name: dataclasses.asdict(f) for name, f in found.items()}))
+
+
 def main(detectors: Mapping[str, Windowed | Sequential]) -> None:
     """What a driver does."""
     warnings.filterwarnings("ignore")
-    found = measured(detectors, pathlib.Path(sys.argv[1]))
-    as_json: dict[str, dict[str, Any]] = {
-        name: {"alarms": f.alarms, "delays": f.delays, "cpu": f.cpu, "checks": f.checks} for name, f in found.items()
-    }
-    print(json.dumps(as_json))
+    printed(measured(detectors, pathlib.Path(sys.argv[1])))

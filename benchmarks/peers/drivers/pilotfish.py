@@ -5,25 +5,26 @@ Level notice is the detector without a minimum effect, which no peer has; level 
 
 from __future__ import annotations
 
-import json
 import pathlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, stdtr
 
-from benchmarks.peers.protocol import Found
-from benchmarks.peers.worlds import BUDGET_ROWS, COLUMNS, Kind, Values, World, saved
+from benchmarks.peers.protocol import Found, printed
+from benchmarks.peers.worlds import BUDGET_ROWS, COLUMNS, LEVELS, SHAPES, STABLE, Kind, Values, World, saved, stable
 from benchmarks.reference import nulls
 from pilotfish_agent.drift.detectors.shiryaev_roberts import Engine
 from pilotfish_agent.drift.layout import bin_index, edges_from_reference
 from pilotfish_agent.drift.tables import StreamTables, TableSpec, build
 
-NAMES = ("Pilotfish", "Pilotfish, level alarm at .1")
+NOTICE, ALARM = NAMES = ("Pilotfish", "Pilotfish, level alarm at .1")
 ROWS = 100
 """Of a tick."""
+BUDGET_TICKS = BUDGET_ROWS // ROWS
 Bins = NDArray[np.int64]
 
 
@@ -32,19 +33,19 @@ class Column:
 
     def __init__(self, reference: Values, kind: Kind) -> None:
         if kind == "numeric":
-            self._edges = edges_from_reference(reference[~np.isnan(reference)])
-            self.size = len(self._edges) + 4
+            self.edges = edges_from_reference(reference[~np.isnan(reference)])
+            self.size = len(self.edges) + 4
             self._special: tuple[int, ...] = (self.size - 3, self.size - 2, self.size - 1)
         else:
-            self._edges = np.arange(reference.max())
-            self.size = len(self._edges) + 3
+            self.edges = np.arange(reference.max())
+            self.size = len(self.edges) + 3
             self._special = ()
         counts = np.bincount(self.bins(reference), minlength=self.size).astype(np.float64)
         self.spec = TableSpec("x", kind, counts, self._special)
 
     def bins(self, values: Values) -> Bins:
         """Of each value."""
-        found = bin_index(self._edges, values)
+        found = bin_index(self.edges, values)
         if self._special:
             found[np.isnan(values)] = self._special[0]
         return found
@@ -56,19 +57,28 @@ class Column:
         return np.bincount(at, minlength=ticks * self.size).reshape(ticks, self.size)
 
 
-def prepared(world: World) -> tuple[list[StreamTables], list[Bins]]:
-    """Tables and ticks of all columns."""
-    columns = [Column(c, world.kind) for c in world.reference.T]
-    tables = build([c.spec for c in columns], BUDGET_ROWS / ROWS, max(COLUMNS, len(columns)))
-    return tables, [c.counts(x) for c, x in zip(columns, world.live.T, strict=True)]
+def columns_of(world: World) -> list[Column]:
+    return [Column(c, world.kind) for c in world.reference.T]
 
 
-def delays(tables: list[StreamTables], counts: list[Bins], shifts: Bins) -> list[list[int | None]]:
+def tables_of(columns: list[Column], budget_ticks: float = BUDGET_TICKS) -> list[StreamTables]:
+    return build([c.spec for c in columns], budget_ticks, max(COLUMNS, len(columns)))
+
+
+def counts_of(columns: list[Column], world: World) -> list[Bins]:
+    """Ticks of all columns."""
+    return [c.counts(x) for c, x in zip(columns, world.live.T, strict=True)]
+
+
+def delays(world: World) -> list[list[int | None]]:
     """Rows from its shift to the first crossing of each column, at each level; earlier crossings start it anew."""
+    columns = columns_of(world)
+    tables, counts = tables_of(columns), counts_of(columns, world)
+    assert world.shifts is not None
     engine, line, first = Engine(tables), tables[0].log_threshold, np.full((2, len(tables)), -1)
     for t in range(len(counts[0])):
         over = engine.step([c[t] for c in counts]) >= line
-        rows = (t + 1) * ROWS - shifts
+        rows = (t + 1) * ROWS - world.shifts
         for f in np.flatnonzero(over.any(0) & (rows <= 0)).tolist():
             engine.reset(f)
         found = over & (first < 0) & (rows > 0)
@@ -78,33 +88,71 @@ def delays(tables: list[StreamTables], counts: list[Bins], shifts: Bins) -> list
     return [[int(d) if d >= 0 else None for d in level] for level in first]
 
 
-def stable(worlds: list[World]) -> list[int]:
-    """Alarms of each level: streams over their line, and the model as a whole, over all columns at once."""
-    parts = [prepared(world) for world in worlds]
-    tables, counts = [t for p in parts for t in p[0]], [c for p in parts for c in p[1]]
-    outcome = nulls.run(tables, ([c[t] for c in counts] for t in range(len(counts[0]))), oracle=False)
+def on_rows(worlds: list[World]) -> list[int]:
+    """Alarms of each level on stable frames: streams over their line, and the model as a whole, all columns at once."""
+    parts = [columns_of(world) for world in worlds]
+    counts = [c for columns, world in zip(parts, worlds, strict=True) for c in counts_of(columns, world)]
+    ticks = ([c[t] for c in counts] for t in range(len(counts[0])))
+    outcome = nulls.run(tables_of([c for columns in parts for c in columns]), ticks, oracle=False)
     return [outcome.count(0), outcome.count(1)]
 
 
-def measured(worlds: Iterator[World]) -> dict[str, Found]:
+# -- longer than rows could be drawn: counts of ticks from the true masses of the bins
+
+BELOW: dict[str, Callable[[Values], Values]] = {
+    "normal": ndtr,
+    "lognormal": lambda x: ndtr(np.log(np.maximum(x, 1e-300))),
+    "exponential": lambda x: -np.expm1(-np.maximum(x, 0)),
+    "uniform": lambda x: np.clip(x, 0, 1),
+    "t3": lambda x: stdtr(3, x),
+}
+"""Distribution functions of the stable shapes."""
+
+
+def stable_streams() -> tuple[list[Column], list[Values]]:
+    """The columns of the stable frames, and what the masses of their bins are in truth."""
+    columns, masses = [], []
+    for name in STABLE:
+        these = columns_of(stable(name, 0))
+        columns += these
+        if name == "stable categorical":
+            masses += [np.concatenate((LEVELS, [0, 0]))] * len(these)
+        else:
+            for shape, column in zip(SHAPES, these, strict=True):
+                share = np.diff(BELOW[shape](column.edges), prepend=0, append=1)
+                masses.append(np.concatenate((share, np.zeros(3))))
+    return columns, masses
+
+
+def drawn(masses: list[Values], ticks: int, seed: int) -> Iterator[list[Bins]]:
+    """Counts of ticks."""
+    rng, block = np.random.default_rng(seed), 1_000
+    for first in range(0, ticks, block):
+        some = [rng.multinomial(ROWS, p, size=min(block, ticks - first)) for p in masses]
+        yield from ([c[t] for c in some] for t in range(len(some[0])))
+
+
+def month(ticks: int, seed: int) -> list[int]:
+    """Alarms of each level in so many ticks of the stable frames."""
+    columns, masses = stable_streams()
+    outcome = nulls.run(tables_of(columns), drawn(masses, ticks, seed), oracle=False)
+    return [outcome.count(0), outcome.count(1)]
+
+
+def measured(worlds: Iterable[World]) -> dict[str, Found]:
     """Both levels."""
     found, calm, began = {name: Found() for name in NAMES}, [], time.process_time()
     for world in worlds:
         if world.shifts is None:
             calm.append(world)
             continue
-        for name, level in zip(NAMES, delays(*prepared(world), world.shifts), strict=True):
+        for name, level in zip(NAMES, delays(world), strict=True):
             found[name].delays[world.name] = level
-    for name, alarms in zip(NAMES, stable(calm), strict=True):
+    for name, alarms in zip(NAMES, on_rows(calm), strict=True):
         found[name].alarms["all"] = [alarms, sum(w.live.size for w in calm)]
         found[name].cpu = time.process_time() - began
     return found
 
 
 if __name__ == "__main__":
-    results = measured(saved(pathlib.Path(sys.argv[1])))
-    print(
-        json.dumps(
-            {n: {"alarms": f.alarms, "delays": f.delays, "cpu": f.cpu, "checks": []} for n, f in results.items()}
-        )
-    )
+    printed(measured(saved(pathlib.Path(sys.argv[1]))))
