@@ -1,8 +1,8 @@
 """How many rows until a shift is found (docs/statistics.md): every line of the table, both levels, the live engine.
 
 References of 10,000 rows, 100 streams on one budget of an alarm in 43,200 ticks, 100 rows a tick, 100 ticks before the
-shift. Medians over streams that have references of their own: of 40 streams they would vary by a fifth from seed to seed. A
-stream that is not found counts as never.
+shift. Medians over streams that have references of their own (of 40 streams they would vary by a fifth from seed to
+seed); a stream that is not found counts as never.
 """
 
 from __future__ import annotations
