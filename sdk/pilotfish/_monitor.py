@@ -66,8 +66,10 @@ class Monitor:
         """Reports one prediction.
 
         Args:
-            features: name -> number, text, boolean or None (missing); or one row of numbers. Other values are left out.
-            prediction: a class (text, boolean, whole number), a number, or a list of probabilities.
+            features: name -> number, text, boolean or None (missing), list of numbers (an embedding), list of objects
+                or image (an array), of which what describes it is sent; or one row of numbers, or an image.
+            prediction: a class (text, boolean, whole number), a number, a list of probabilities, or one of other
+                numbers or of objects, which becomes the feature ``output``.
             id: the request's id, for labels that come later; repeats within a tick count once.
             latency: seconds.
             slices: name -> value of groups to compare later.
@@ -198,8 +200,10 @@ class Monitor:
     def _named(self, features: Any) -> dict[str, Any]:
         if features is None:
             return {}
+        if len(getattr(features, "shape", ())) > 1 and len(features) > 1:
+            return {"image": features}
         if isinstance(features, (str, bytes)) or size(features) > MAX_FEATURES:
-            return {}  # a prompt, an image: no features; it stays in the process
+            return {}  # a prompt: no features; it stays in the process
         if hasattr(features, "items"):  # a row of a data frame
             return dict(features.items())
         values = features.tolist() if hasattr(features, "tolist") else list(features)

@@ -65,6 +65,8 @@ class Rows:
             values = [*scores, latency]
         else:
             head, values = _HEAD[1:], [latency]
+            if prediction is not None and OUTPUT not in sent:  # a list of objects, or of numbers of another kind
+                sent, chosen = (*sent, OUTPUT), [*chosen, prediction]
         if id is not None:
             head, values = (*head, (wire.ID, "")), [*values, str(id)]
         if slices:
@@ -84,6 +86,9 @@ class Rows:
                     return schema
             except (TypeError, ValueError, OverflowError, struct.error):
                 pass  # lists among the features, whole numbers beyond 64 bits: looked at one by one below
+        found = _described(names, values, len(head))
+        if found is not None:
+            return self._put(head, *found, outcome)
         key = (*head, *((wire.FEATURE, str(name)) for name in names))
         kinds, values, kept = self._kinds(key, values, schema)
         made = self._schema(tuple(key[i] for i in kept), tuple(kinds), outcome)
@@ -98,22 +103,24 @@ class Rows:
     def _kinds(
         key: Sequence[tuple[int, str]], values: list[Any], old: Schema | None
     ) -> tuple[list[int], list[Any], list[int]]:
-        """Kinds, values and places of the columns whose values are single ones."""
+        """Kinds, values and places of the columns whose values are single ones or lists of numbers."""
         kinds: list[int] = []
         cells: list[Any] = []
         kept: list[int] = []
         for i, ((role, _), value) in enumerate(zip(key, values, strict=True)):
+            before = None if old is None else old.kinds[i]
             try:
                 kind = kind_of(value)
             except TypeError:
-                continue
-            before = None if old is None else old.kinds[i]
+                kind = _list_kind(value) if role == wire.FEATURE else None
+                if kind is None:
+                    continue
             if role in (wire.LATENCY, wire.PROBABILITY):
                 kind = wire.FLOAT
             elif role in (wire.ID, wire.SLICE):
                 kind = wire.TEXT
             elif before is not None and kind != before:
-                kind = before if kind is None and before == wire.TEXT else widened(kind, before)
+                kind = widened(kind, before)
             kinds.append(wire.FLOAT if kind is None else kind)
             cells.append(value)
             kept.append(i)
@@ -150,6 +157,9 @@ class Rows:
         return sent
 
 
+OUTPUT = "output"
+"""The feature of an answer that is a list of numbers but no probabilities, or of objects: `output.count`."""
+_SINGLE = {float, int, str, bool, type(None)}
 _HEAD = ((wire.PREDICTION, ""), (wire.LATENCY, ""))
 
 
@@ -166,6 +176,45 @@ def _single(value: Any) -> bool:
         return kind_of(value) is not None
     except TypeError:
         return False
+
+
+def _list_kind(value: Any) -> int | None:
+    """The kind of a column of such lists, None where the value is no list of numbers."""
+    from pilotfish import described
+
+    try:
+        width = described.width(value)
+    except Exception:  # noqa: BLE001 - foreign objects may do anything when looked at; that one is no list
+        return None
+    return wire.lists_of(width) if width else None
+
+
+def _described(names: Sequence[Any], values: Sequence[Any], start: int) -> tuple[tuple[Any, ...], list[Any]] | None:
+    """Names and values with images and lists of objects replaced by what describes them; None where there are none.
+
+    Args:
+        names: of the features.
+        values: of the features, from ``start`` on.
+        start: values in front.
+    """
+    if _SINGLE.issuperset(map(type, values)):
+        return None
+    from pilotfish import described
+
+    told: dict[Any, Any] = {}
+    for name, value in zip(names, values[start:], strict=True):
+        try:
+            single = type(value) in _SINGLE or kind_of(value) is not None or described.width(value)
+        except Exception:  # noqa: BLE001 - foreign objects may do anything when looked at
+            single = False
+        if single:
+            told[name] = value
+            continue
+        try:
+            told.update(described.expanded(str(name), value))
+        except Exception:  # noqa: BLE001, S112 - as above; that one is left out
+            continue
+    return None if told.keys() == set(names) else (tuple(told), [*values[:start], *told.values()])
 
 
 def _classes(classes: Sequence[str], count: int) -> Iterable[str]:

@@ -99,9 +99,11 @@ def fits(kind: int | None, column: int) -> bool:
 
 def widened(kind: int | None, column: int) -> int:
     """The kind of the column that takes a value which does not fit: whole numbers with gaps or fractions are floats."""
-    if kind is None or {kind, column} == {wire.INTEGER, wire.FLOAT}:
+    if kind is None:
+        return wire.FLOAT if column == wire.INTEGER else column
+    if {kind, column} == {wire.INTEGER, wire.FLOAT}:
         return wire.FLOAT
-    return kind
+    return column if wire.width_of(kind) and wire.width_of(column) else kind  # of another width: missing
 
 
 class Schema:
@@ -122,6 +124,7 @@ class Schema:
     __slots__ = (
         *(
             "_frame",
+            "_lists",
             "_split",
             "descriptor",
             "key",
@@ -143,7 +146,8 @@ class Schema:
         self.outcome = outcome
         numbers = [i for i, kind in enumerate(kinds) if kind != wire.TEXT]
         texts = [i for i, kind in enumerate(kinds) if kind == wire.TEXT]
-        self.pack = struct.Struct("<" + "".join("dq"[kinds[i]] for i in numbers)).pack
+        self._lists = {i: _packer(kind) for i, kind in enumerate(kinds) if wire.width_of(kind)}
+        self.pack = struct.Struct("<" + "".join(_FORMATS.get(kinds[i]) or f"{_bytes(kinds[i])}s" for i in numbers)).pack
         self.mixed = bool(texts)
         self._split = (getter(numbers), getter(texts))
         self.descriptor = wire.describe((r, k, n) for (r, n), k in zip(key, kinds, strict=True))
@@ -152,7 +156,7 @@ class Schema:
         self.rows: list[Any] = []
         self.retired = False
         room = BODY_BYTES - len(self.descriptor) - wire.SECTION_BYTES
-        self.limit = self._frame = min(FRAME_ROWS, room // (8 * len(numbers) + len(texts) or 1))
+        self.limit = self._frame = min(FRAME_ROWS, room // (sum(map(_bytes, kinds)) + len(texts) or 1))
         named = [column for column in key if column[0] != wire.PROBABILITY]
         if self.limit < 1 or len(set(named)) != len(named):
             raise ValueError(f"{len(key)} columns with {len(self.descriptor)} bytes of names do not fit a frame")
@@ -192,7 +196,9 @@ class Schema:
         """What has to be converted when the values have these types: all but plain numbers and texts."""
         plan: list[tuple[int, Callable[[Any], Any]]] = []
         for i, (kind, of) in enumerate(zip(self.kinds, types, strict=True)):
-            if kind == wire.TEXT and of is not str:
+            if i in self._lists:
+                plan.append((i, self._lists[i]))
+            elif kind == wire.TEXT and of is not str:
                 plan.append((i, text_of))
             elif kind != wire.TEXT and of not in (float, int):
                 plan.append((i, float_of if kind == wire.FLOAT else int))
@@ -232,6 +238,19 @@ class Schema:
         else:
             yield from self._cut(rows[: len(rows) // 2])
             yield from self._cut(rows[len(rows) // 2 :])
+
+
+_FORMATS = {wire.FLOAT: "d", wire.INTEGER: "q"}
+
+
+def _bytes(kind: int) -> int:
+    return 8 * wire.cells_of(kind)
+
+
+def _packer(kind: int) -> Callable[[Any], bytes]:
+    from pilotfish import described  # of models with lists among their features only
+
+    return described.packer(wire.width_of(kind))
 
 
 def getter(indices: Sequence[Any]) -> Callable[[Any], Sequence[Any]]:
