@@ -75,7 +75,7 @@ class Judge:
         self._terms = terms
         self.history = History()
         self._raw = Raw()
-        self.engine = Engine(tables)
+        self.engine = Engine([table.by_stratum(streams.strata.count) or table for table in tables])
         self.threshold = tables[0].log_threshold
         self.model_threshold = self.threshold - math.log(len(tables))
         self.scores: Floats = np.full((2, len(tables)), -np.inf)
@@ -95,13 +95,14 @@ class Judge:
         self.history.add(tick.opened, tick.rows)
         self.tick = tick
         with np.errstate(over="ignore"):  # evidence saturates: a tick may take it beyond the largest double first
-            self.scores = np.minimum(self.engine.step(counts), LARGEST_NATS)
+            levelled = self._streams.levelled(counts, tick.stratum)
+            self.scores = np.minimum(self.engine.step(counts, tick.stratum, levelled), LARGEST_NATS)
         if sample is not None:
             self._keep_values(sample)
         if not self.latches and self.scores.max() < self.model_threshold:
             return []
         before = whole.opened(self.latches)
-        entries = [*self._follow(counts, held_back), *self._cross(held_back)]
+        entries = [*self._follow(counts if levelled is None else levelled, held_back), *self._cross(held_back)]
         return whole.told(entries, before, whole.opened(self.latches))
 
     def _keep_values(self, sample: Sample) -> None:
@@ -296,7 +297,7 @@ class Judge:
 
     # -- while latched
 
-    def _follow(self, counts: Ints, held_back: str) -> list[Entry]:
+    def _follow(self, counts: Ints | Floats, held_back: str) -> list[Entry]:
         """Feeds the latches one tick; rises and resolutions."""
         entries: list[Entry] = []
         if not self.latches:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ class Tested:
         missing: (F,) position of each stream's missing bin in the whole vector.
         index: position of a stream by name.
         strata: of the reference, which ticks lie in.
+        tabled: whether a stream has a table for each of them.
     """
 
     reference: Reference
@@ -48,6 +49,7 @@ class Tested:
     missing: Ints
     index: Mapping[str, int]
     strata: Strata
+    tabled: bool
     flat: Ints = field(repr=False)
     _binners: dict[int, tuple[Binner, ...]] = field(repr=False, default_factory=dict)
     _moved: dict[int, Floats] = field(repr=False, default_factory=dict)
@@ -68,13 +70,13 @@ class Tested:
             )
         return self._binners[stratum]
 
-    def levelled(self, counts: Ints, stratum: int) -> Ints | Floats:
+    def levelled(self, counts: Ints, stratum: int) -> Floats | None:
         """Counts (width,) of a tick less what their stratum owes to the season, so that all strata are alike.
 
-        Only streams with a table for each stratum need it; sums stay as they are.
+        Sums stay as they are. None where no stream has a table for each stratum: then there is nothing to level.
         """
-        if all(s.stratum_counts is None for s in self.streams):
-            return counts
+        if not self.tabled:
+            return None
         if stratum not in self._moved:
             places = [narrowed(stratum, self.strata.count, s.strata) for s in self.streams]
             self._moved[stratum] = np.concatenate([_moved(s, at) for s, at in zip(self.streams, places, strict=True)])
@@ -86,7 +88,7 @@ class Tested:
         """The bins of stream ``f`` in a vector of ``width``."""
         return vector[self.offsets[f] : self.offsets[f + 1]]
 
-    def parts(self, vector: Ints) -> list[Ints]:
+    def parts(self, vector: NDArray[Any]) -> list[NDArray[Any]]:
         """The bins of each stream, as views."""
         ends = self.offsets.tolist()
         return [vector[a:b] for a, b in itertools.pairwise(ends)]
@@ -134,5 +136,6 @@ def tested(reference: Reference, limit: int, ignore: Container[str] = ()) -> Tes
         missing=missing,
         index={s.name: f for f, s in enumerate(kept)},
         strata=of_reference(reference.strata),
+        tabled=any(s.stratum_counts is not None for s in kept),
         flat=np.concatenate([s.counts for s in kept]) if kept else np.zeros(0, np.int64),
     )

@@ -490,7 +490,8 @@ class DriftWatch:
             self.trace.add(at, tick.row, self.comparison.judge)
         self.predicted.add(*self.comparison.open.columns())
         if self.measured is not None:
-            self.measured.add(self.comparison.streams.levelled(counts, tick.stratum))
+            levelled = self.comparison.streams.levelled(counts, tick.stratum)
+            self.measured.add(counts if levelled is None else levelled)
         self._emit(entries)
 
     def _emit(self, entries: list[Entry]) -> None:

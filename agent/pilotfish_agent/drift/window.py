@@ -28,7 +28,7 @@ class Window:
         self.squares: Floats = np.zeros(len(streams.streams))
         self.seen: Ints = np.zeros(len(streams.streams), np.int64)
 
-    def add(self, counts: Ints, levelled: Ints | Floats | None = None) -> None:
+    def add(self, counts: Ints, levelled: Floats | None = None) -> None:
         """One tick of counts of all streams (width,), and where it is known the same without the season."""
         if not len(self._starts):
             return

@@ -176,7 +176,7 @@ class RowSplitter:
             ends: when the span of each row (rows,) ends.
         """
         closed: list[int] = []
-        cuts = [0, *([] if ends is None else (np.flatnonzero(np.diff(ends)) + 1).tolist()), rows]
+        cuts = [0, *([] if ends is None else (np.flatnonzero(ends[1:] != ends[:-1]) + 1).tolist()), rows]
         for first, last in itertools.pairwise(cuts):
             end = math.inf if ends is None or first == last else float(ends[first])
             if self.rows and end != self._end and first < last:
