@@ -53,7 +53,8 @@ def what_changed(stream: FeatureReference, tables: Masses, winner: str, since: F
         return _level(stream, target(winner) or 0, before, now) if kind == "level" else _shape(stream, kind, winner)
     mean = _mean(tables, now)
     if mean is not None and kind in ("location", "scale", "locscale"):
-        return _moments(stream, tables, kind, before, now)
+        far = kind == "scale" and abs(mean) >= FAR
+        return _moments(stream, tables, "location" if far else kind, before, now)
     if kind == "special":
         bin_ = tables.special[target(winner) or 0]
         return f"{SPECIAL[tables.special.index(bin_)]} {step(before[bin_], now[bin_])}{times(before[bin_], now[bin_])}"

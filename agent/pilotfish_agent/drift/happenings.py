@@ -6,8 +6,9 @@ An explanation looks for what happened within two ticks of the beginning of a ch
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from pilotfish_agent.drift.explain import moment, shown
 
@@ -73,18 +74,21 @@ class Happenings:
         """Those of a span of time, both ends included."""
         return [h for h in self._known if begin <= h.at <= end]
 
-    def dump(self) -> list[list[float | str]]:
+    def dump(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return [[h.at, h.kind, h.words] for h in self._known]
+        known = [[h.at, h.kind, h.words] for h in self._known]
+        return {"known": known, "versions": self._versions, "version": self._version}
 
-    def load(self, dumped: list[list[float | str]]) -> None:
-        """Back from a checkpoint, before those that came since.
+    def load(self, dumped: Mapping[str, Any]) -> None:
+        """Back from a checkpoint, before what came since.
 
         Raises:
-            ValueError: of a kind that there is none of.
+            ValueError, KeyError, TypeError: it is of another form.
         """
         newer = list(self._known)
         self._known.clear()
-        for at, kind, words in dumped:
-            self.add(float(at), str(kind), str(words))  # type: ignore[arg-type]  # `add` refuses others
+        for at, kind, words in dumped["known"]:
+            self.add(float(at), kind, str(words))
         self._known.extend(newer)
+        self._versions = {str(v): float(at) for v, at in dumped["versions"].items()} | self._versions
+        self._version = self._version or dumped["version"]

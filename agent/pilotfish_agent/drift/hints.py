@@ -21,11 +21,13 @@ from pilotfish_agent.drift.tables import StreamTables
 from pilotfish_agent.drift.tested import Floats, missing_bin
 from pilotfish_agent.windows.binning import rounded
 
-UNITS: Final = (1000.0, 100.0, 60.0, 3600.0, 1024.0, 2.54, 1.609, 0.4536)
-"""Thousand, percent and cents, minutes, hours, KiB, inches, miles, pounds."""
+LARGE_UNITS: Final = (1000.0, 100.0, 60.0, 3600.0, 1024.0)
+"""Thousand, percent and cents, minutes, hours, KiB: where errors leave two of them, 1000 rather than 1024."""
+SMALL_UNITS: Final = (2.54, 1.609, 0.4536)
+"""Inches, miles, pounds: factors that a plain shift may have as well, so these must be met more exactly."""
 NEAR: Final = math.log(1.03)
 UNSURE: Final = 0.15
-"""Standard error of the logarithm of the factor above which nothing is said."""
+"""Standard error of the logarithm of a large factor above which nothing is said."""
 VALUES: Final = 50
 """Values below which nothing is said."""
 FROZEN, BEFORE = 0.5, 0.1
@@ -77,12 +79,11 @@ def unit_change(case: Case) -> str:
     logs = np.log(np.abs(x))
     factor = float(logs.mean()) - stream.log_abs_mean
     error = float(logs.std()) * math.sqrt(case.table.phi / len(x))
-    if error > UNSURE:
-        return ""
-    for unit in UNITS:  # where the error leaves two of them, 1000 rather than 1024
-        for sign, words in ((1, f"x{unit:g}"), (-1, f"x1/{unit:g}")):
-            if abs(factor - sign * math.log(unit)) <= NEAR + 2 * error and _fits(case, unit**sign):
-                return f"looks like a unit change {words}"
+    for units, limit, slack in ((LARGE_UNITS, UNSURE, 2 * error), (SMALL_UNITS, NEAR, 0.0)):
+        for unit in units if error <= limit else ():
+            for sign, words in ((1, f"x{unit:g}"), (-1, f"x1/{unit:g}")):
+                if abs(factor - sign * math.log(unit)) <= NEAR + slack and _fits(case, unit**sign):
+                    return f"looks like a unit change {words}"
     return ""
 
 

@@ -29,7 +29,7 @@ Kind = Literal["alarm", "notice", "rise", "resolved"]
 # counts of the resolving rule by 5 % of their e-fold, the effect by 2 % of its rows.
 RULE_STEP: Final = 1 / 20
 EFFECT_STEP: Final = 1 / 50
-LOOKS: Final = 10
+LOOKS: Final = 20
 """Ticks from the crossing on in which a stream's hints are tested: by then there are enough raw values, or none."""
 _ORDER: Final[tuple[Severity, ...]] = ("none", "info", "warning", "critical")
 
