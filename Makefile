@@ -101,7 +101,8 @@ lock: ## requirements.lock anew, and the image's (uv)
 	@$(IMAGE_LOCK) deploy/container/build.in -o deploy/container/requirements-build.txt
 
 # Interpreters of the real servers that benchmarks/capture runs and of the peers of make bench-drift: built when they are needed.
-LOCK_EACH = @for name in $(1)/*.in; do uv pip compile $$name --universal --python-version 3.11 --generate-hashes \
+# data.in names packages that hold data: they are not imported, so they come alone.
+LOCK_EACH = @for name in $(1)/*.in; do uv pip compile $$name $$([ $${name\#\#*/} = data.in ] && echo --no-deps) --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make $@" --quiet -o $${name%.in}.txt; done
 
 lock-servers: ## benchmarks/servers/locks/*.txt anew (uv)
