@@ -198,7 +198,7 @@ def with_known_masses(table: StreamTables) -> StreamTables:
     floored = np.maximum(pi, 1e-3)
     majorant = gated(np.exp(ratios)[:, None], pi, floored, table.min_effect)[:, 0]
     penalties = np.array([np.zeros(len(ratios)), np.log(majorant @ pi)])
-    return dataclasses.replace(table, pi=pi, log_ratios=ratios, penalties=penalties, kappa_fine=0.0, kappa_coarse=0.0)
+    return dataclasses.replace(table, pi=pi, other_ratios=ratios, penalties=penalties, kappa_fine=0.0, kappa_coarse=0.0)
 
 
 def without_penalty(table: StreamTables) -> StreamTables:

@@ -64,7 +64,7 @@ def test_gains_of_any_numbers(seed: int, values: int, special: tuple[int, ...]) 
     size = len(base.log_ratios)
     ratios = rng.normal(size=(size, values))[np.arange(size)[:, None], rng.integers(0, values, (size, 7))]
     ratios[:3] = rng.normal(size=(3, 7))
-    table = dataclasses.replace(base, log_ratios=ratios, special=special)
+    table = dataclasses.replace(base, other_ratios=ratios, special=special)
     counts = rng.integers(0, 30, 7).astype(np.float64)
     assert golden.close(gains((table,), [counts])[0], plain(table, counts))
 

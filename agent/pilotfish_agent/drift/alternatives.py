@@ -41,7 +41,8 @@ class _Structure:
         sets: alternatives that are a set, (N,).
         places: where the sum over the set is found: its only bin, or K + its position in ``runs``, (N,).
         lifts: what the set gains beside ``base``, (N,).
-        full: alternatives that stay rows.
+        full: alternatives that stay rows, (A,).
+        rows: they, (A, K).
         runs: sets of more than one bin: start, end, start, end of their runs, (R, 4).
     """
 
@@ -53,6 +54,7 @@ class _Structure:
     places: Ints
     lifts: Floats
     full: Ints
+    rows: Floats
     runs: Ints
 
 
@@ -71,7 +73,9 @@ def _structure(table: StreamTables) -> _Structure:
     places, runs = _places(members[sets])
     lifts = rows[sets, members[sets].argmax(1)] - base[sets]
     smooth_at = np.flatnonzero(smooth)
-    return _Structure(base, rest, smooth_at, factors[smooth_at, 1:], sets, places, lifts, np.flatnonzero(full), runs)
+    return _Structure(
+        base, rest, smooth_at, factors[smooth_at, 1:], sets, places, lifts, np.flatnonzero(full), rows[full], runs
+    )
 
 
 def _sets(rows: Floats, regular: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
@@ -161,7 +165,7 @@ class Alternatives:
     def _stack(self, f: int, table: StreamTables, part: _Structure) -> None:
         bins, order = len(table.pi), self.order[f]
         order[: len(part.full)] = part.full
-        self._sums[f, :bins, 5 : 5 + len(part.full)] = table.log_ratios[part.full].T
+        self._sums[f, :bins, 5 : 5 + len(part.full)] = part.rows.T
         order[self._full : self._full + len(part.smooth)] = part.smooth
         self._factors[f, :, : len(part.smooth)] = part.factors.T
         order[self._smooth : self._smooth + len(part.sets)] = part.sets
@@ -175,7 +179,7 @@ class Alternatives:
         js = order[: self.size][known]
         self._paid[:, f, : self.size][:, known] = table.penalties[:, js] - part.base[js]
         self._rest[f, known] = part.rest[js]
-        order[self.size :] = np.arange(len(PLUGINS)) + len(table.log_ratios)
+        order[self.size :] = np.arange(len(PLUGINS)) + len(table.names) - len(PLUGINS)
         self.weights[f, order >= 0] = np.exp(table.log_weights[order[order >= 0]])
 
     def gains(self, now: Reals, cumulated: Reals, rows: Reals, out: Reals) -> None:

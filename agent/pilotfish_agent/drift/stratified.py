@@ -34,7 +34,7 @@ class Stratified:
         self._parts: list[Alternatives] = []
         self._columns: list[Ints] = []
         self._which: list[int] = []
-        self.size = max(len(own[0].log_ratios) for own in tables)
+        self.size = max(len(own[0].names) for own in tables) - len(PLUGINS)
         for stratum in zip(*tables, strict=True):
             key = tuple(map(id, stratum))
             if key not in known:
@@ -46,7 +46,7 @@ class Stratified:
         self.order = np.full((len(tables), self.size + len(PLUGINS)), -1, np.int16)
         self.weights: Reals = np.zeros(self.order.shape, dtype)
         for f, (first, *_) in enumerate(tables):
-            fixed = np.exp(first.log_weights[: len(first.log_ratios)])
+            fixed = np.exp(first.log_weights[: -len(PLUGINS)])
             self.order[f, : len(fixed)] = np.arange(len(fixed))
             self.weights[f, : len(fixed)] = fixed / fixed.sum()
         self._gains: list[Reals] = [np.zeros((2, *part.weights.shape), dtype) for part in self._parts]

@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ PLUGIN_CONFIDENCE: Final = 0.01
 FEWEST_STRATUM_ROWS: Final = 50
 """A stratum with fewer says nothing: its ticks neither add evidence nor take any."""
 
-FORMAT: Final = "pilotfish-tables/2"
+FORMAT: Final = "pilotfish-tables/3"
 Kind = Literal["numeric", "categorical"]
 
 
@@ -75,7 +76,6 @@ class StreamTables:
         kind, counts, special, phi, min_effect: as in the spec.
         pi: reference masses of the effective counts ``counts / phi``, shape (K,).
         names: of the alternatives, J + 4.
-        log_ratios: log likelihood ratios, shape (J, K).
         log_weights: prior log weights, shape (J + 4,), sum of weights 1.
         penalties: nats a row, shape (V, J).
         kappa_fine, kappa_coarse: chi radius of the reference's own error, over bins and over groups of bins.
@@ -86,6 +86,7 @@ class StreamTables:
         streams: F.
         stratum_counts: reference rows of each stratum (S, K), S = 0 where all are alike.
         stratum_penalties: nats a row, (S, V, J).
+        other_ratios: log likelihood ratios (J, K) where they are not those of the dictionary of ``pi``.
     """
 
     kind: Kind
@@ -95,7 +96,6 @@ class StreamTables:
     min_effect: float
     pi: Floats
     names: tuple[str, ...]
-    log_ratios: Floats
     log_weights: Floats
     penalties: Floats
     kappa_fine: float
@@ -107,6 +107,14 @@ class StreamTables:
     streams: int
     stratum_counts: Floats = field(default_factory=lambda: np.zeros((0, 0)))
     stratum_penalties: Floats = field(default_factory=lambda: np.zeros((0, 0, 0)))
+    other_ratios: Floats | None = None
+
+    @property
+    def log_ratios(self) -> Floats:
+        """Log likelihood ratios (J, K): most of what tables would hold, and made within a millisecond."""
+        if self.other_ratios is not None:
+            return self.other_ratios
+        return _words(self.kind, self.pi, self.special, self.scores).log_ratios
 
     def by_stratum(self, count: int) -> tuple[StreamTables, ...]:
         """Tables of each of ``count`` strata; none where all are alike. Large: do not keep them."""
@@ -122,7 +130,7 @@ class StreamTables:
             counts=counts,
             pi=pi,
             scores=scores,
-            log_ratios=rows,
+            other_ratios=rows,
             penalties=penalties,
             stratum_counts=np.zeros((0, 0)),
             stratum_penalties=np.zeros((0, 0, 0)),
@@ -175,7 +183,7 @@ def build_one(spec: TableSpec, budget_ticks: float, streams: int) -> StreamTable
     line = log_threshold(budget_ticks, streams)
     numeric = spec.kind == "numeric"
     scores = dictionary.hermite_directions(pi, spec.special) if numeric else np.zeros((4, len(pi)))
-    words = dictionary.numeric(pi, spec.special, scores) if numeric else dictionary.categorical(pi)
+    words = _words(spec.kind, pi, spec.special, scores)
     penalties = np.array(
         [
             stream_penalties(words.log_ratios, words.names, alpha, pi, spec.special, line, words.log_weights, delta)
@@ -198,7 +206,6 @@ def build_one(spec: TableSpec, budget_ticks: float, streams: int) -> StreamTable
         min_effect=spec.min_effect,
         pi=as_floats(pi),
         names=words.names + PLUGIN_NAMES,
-        log_ratios=as_floats(words.log_ratios),
         log_weights=as_floats(np.concatenate((words.log_weights, plugin_weights))),
         penalties=as_floats(penalties),
         kappa_fine=chi_radius(alpha, error),
@@ -211,6 +218,10 @@ def build_one(spec: TableSpec, budget_ticks: float, streams: int) -> StreamTable
         stratum_counts=as_floats(strata),
         stratum_penalties=as_floats(each),
     )
+
+
+def _words(kind: Kind, pi: Floats, special: tuple[int, ...], scores: Floats) -> dictionary.Dictionary:
+    return dictionary.numeric(pi, special, scores) if kind == "numeric" else dictionary.categorical(pi)
 
 
 def _strata_penalties(
@@ -247,7 +258,7 @@ def _stratum(
     pi = nominal(counts / phi)
     numeric = kind == "numeric"
     scores = dictionary.hermite_directions(pi, special) if numeric else np.zeros((4, len(pi)))
-    words = dictionary.numeric(pi, special, scores) if numeric else dictionary.categorical(pi)
+    words = _words(kind, pi, special, scores)
     place = {name: j for j, name in enumerate(words.names)}
     rows = np.zeros((len(names), len(pi)))
     if counts.sum() >= FEWEST_STRATUM_ROWS:
@@ -259,7 +270,6 @@ def _stratum(
 _ARRAYS: Final = (
     "counts",
     "pi",
-    "log_ratios",
     "log_weights",
     "penalties",
     "coarse_map",
@@ -316,7 +326,7 @@ def load(
 
 def _describe(table: StreamTables) -> dict[str, Any]:
     fields = (field.name for field in dataclasses.fields(table))
-    described = {name: getattr(table, name) for name in fields if name not in _ARRAYS}
+    described = {name: getattr(table, name) for name in fields if name not in (*_ARRAYS, "other_ratios")}
     return described | {"shapes": [np.shape(getattr(table, name)) for name in _ARRAYS]}
 
 
@@ -330,7 +340,7 @@ def _restore(described: Sequence[dict[str, Any]], numbers: Floats) -> list[Strea
             arrays[name] = as_floats(numbers[used : used + size]).reshape(shape)
             used += size
         arrays["coarse_map"] = arrays["coarse_map"].astype(np.int64)
-        meta["special"], meta["names"] = tuple(meta["special"]), tuple(meta["names"])
+        meta["special"], meta["names"] = tuple(meta["special"]), tuple(map(sys.intern, meta["names"]))
         tables.append(StreamTables(**meta, **arrays))
     if used != len(numbers):
         raise ValueError(f"{len(numbers)} numbers in the cache, {used} described")

@@ -207,7 +207,7 @@ class Engine:
         starts = np.concatenate(([0], np.cumsum(self._sizes, dtype=np.int64)))
         alike: dict[tuple[str, int, int], list[int]] = {}
         for f, own in enumerate(strata):
-            alike.setdefault((own[0].kind, len(own), len(own[0].log_ratios).bit_length()), []).append(f)
+            alike.setdefault((own[0].kind, len(own), len(own[0].names).bit_length()), []).append(f)
         self._groups = [_Group(fs, [strata[f] for f in fs], starts, dtype) for fs in alike.values()]
         self._place = {int(f): (g, i) for g in self._groups for i, f in enumerate(g.members)}
         self._counts: Reals = np.zeros(int(starts[-1]) + 1, dtype)
