@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TextIO
 
 from pilotfish_agent import config
-from pilotfish_agent.drift import reference, tables
+from pilotfish_agent.drift import reference, strata, tables
 from pilotfish_agent.drift.ahead import ReadAhead
 from pilotfish_agent.drift.builder import ReferenceBuilder, build
 from pilotfish_agent.drift.readers import STDIN, DataFile
@@ -109,7 +109,17 @@ def build_reference(file: DataFile, args: argparse.Namespace, settings: config.S
     )
     for notice in reference_notices(made):
         say(f"notice: {notice}")
+    if features.season not in ("auto", made.strata["kind"]):
+        say(f"notice: features.season: {features.season}: {_why_poorer(made)}")
     return made
+
+
+def _why_poorer(made: Reference) -> str:
+    """Why a reference tells fewer strata apart than it was asked to."""
+    if made.begins is None:
+        return "the rows have no times, so all hours are alike; name a --time-column"
+    told = strata.WORDS[strata.of_reference(made.strata).kind]
+    return f"too few rows: each stratum needs {strata.FIT_ROWS}, so it is {told}"
 
 
 def reference_notices(made: Reference) -> Iterator[str]:
@@ -134,19 +144,26 @@ def counted(n: int, what: str) -> str:
     return f"{n:,} {what} was" if n == 1 else f"{n:,} {what}s were"
 
 
+def is_built(path: str) -> bool:
+    """Whether a path is a built reference; else it is data.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if path == STDIN or not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as file:
+            return reference.looks_like_reference(file.read(_HEAD))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}", expected="a reference or a data file") from None
+
+
 def any_reference(path: str, args: argparse.Namespace, settings: config.Settings) -> Reference:
     """A built reference, or the one of a data file."""
-    if path != STDIN and os.path.isfile(path):
-        try:
-            with open(path, "rb") as file:
-                head = file.read(_HEAD)
-        except OSError as error:
-            raise DataError(
-                f"{path}: cannot be read: {error.strerror}", expected="a reference or a data file"
-            ) from None
-        if reference.looks_like_reference(head):
-            return reference.load(path)
-    elif path != STDIN and not os.path.exists(path):
+    if is_built(path):
+        return reference.load(path)
+    if path != STDIN and not os.path.exists(path):
         raise DataError(f"{path}: no such file", expected="a reference of `pilotfish reference build`, or a data file")
     return build_reference(DataFile(path, layout(args), skip_bad=args.skip_bad), args, settings)
 

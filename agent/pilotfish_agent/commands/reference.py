@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pilotfish_agent.commands import _agents, _data
+from pilotfish_agent.drift import strata
 from pilotfish_agent.drift.readers import DataFile
 from pilotfish_agent.drift.reference import FeatureReference, Reference, load
 
@@ -102,6 +103,7 @@ def summary(made: Reference, effects: Mapping[str, float | None], budget: str) -
         "to": made.ends,
         "source": made.source,
         "false_alarms": budget,
+        "strata": dict(made.strata),
         "features": [
             {
                 "name": f.name,
@@ -109,6 +111,7 @@ def summary(made: Reference, effects: Mapping[str, float | None], budget: str) -
                 "rows": f.rows,
                 "bins": len(f.counts),
                 "missing": _missing(f),
+                "strata": strata.kind_of(f.strata),
                 "phi": f.phi,
                 "phi_source": f.phi_source,
                 "minimum_detectable_effect": effects.get(f.name),
@@ -120,7 +123,15 @@ def summary(made: Reference, effects: Mapping[str, float | None], budget: str) -
 
 
 def _missing(f: FeatureReference) -> int:
-    return int(f.counts[f.special["missing"] if f.special else -1])
+    counted = int(f.counts[f.special["missing"] if f.special else -1])
+    return counted if f.stratum_edges is None else round(f.rows * counted / int(f.counts.sum()))
+
+
+def _pattern(f: FeatureReference) -> str:
+    if f.strata == 1:
+        return ""
+    how = "ranks" if f.stratum_edges is not None else "tables"
+    return f"{strata.WORDS[strata.kind_of(f.strata)]} ({how})"
 
 
 def _table(made: Reference, effects: Mapping[str, float | None], budget: str) -> Iterator[str]:
@@ -128,12 +139,19 @@ def _table(made: Reference, effects: Mapping[str, float | None], budget: str) ->
     yield f"reference {made.id}{' of ' + who if who else ''}: {made.rows:,} rows from {made.source or 'traffic'}"
     if made.begins is not None and made.ends is not None:
         yield f"from {_moment(made.begins)} to {_moment(made.ends)}"
-    lines = [("STREAM", "KIND", "ROWS", "BINS", "MISSING", "DEPENDENCE", "DETECTABLE SHIFT")]
+    kind, zone = made.strata.get("kind", "none"), made.strata.get("timezone", "UTC")
+    if kind != "none":
+        yield f"daily or weekly patterns: rows are compared {strata.WORDS[kind]}, in {zone}, where a stream has one"
+    lines: list[tuple[str, ...]] = [
+        ("STREAM", "KIND", "ROWS", "BINS", "MISSING", "DEPENDENCE", "DETECTABLE SHIFT", "PATTERN")
+    ]
     for f in made.features:
         phi = {"times": f"{f.phi:.2f}", "set": "none (set)", "unknown": "not known"}[f.phi_source]
         least = effects.get(f.name)
         seen = "" if f.kind == "categorical" else "none" if least is None else f"{least:.2f} sd"
-        lines.append((f.name, f.kind, f"{f.rows:,}", str(len(f.counts)), f"{_missing(f):,}", phi, seen))
+        lines.append((f.name, f.kind, f"{f.rows:,}", str(len(f.counts)), f"{_missing(f):,}", phi, seen, _pattern(f)))
+    if kind == "none":
+        lines = [line[:-1] for line in lines]
     wide = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     for line in lines:
         yield "  ".join(cell.ljust(w) for cell, w in zip(line, wide, strict=True)).rstrip()
