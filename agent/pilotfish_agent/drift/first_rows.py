@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator
 
 from pilotfish_agent.drift.composites import derived
 from pilotfish_agent.drift.ingest import Columns, Mask, columns_of, pick
-from pilotfish_agent.drift.raw import SENDERS, TICK_ROWS
+from pilotfish_agent.drift.raw import SENDERS, TICK_ROWS, first
 from pilotfish_agent.drift.streams import PREDICTION, SCORE
 from pilotfish_agent.drift.tested import Tested
 from pilotfish_core.nouns import ObservationBatch
@@ -38,6 +38,12 @@ class FirstRows:
         """The open tick is ``rows`` of columns that are made already; the first time in a tick counts."""
         if self._part is None:
             self._part = (columns, slice(rows.start, min(rows.stop, rows.start + TICK_ROWS)))
+
+    def let_go(self) -> None:
+        """The columns of `within` end here, the tick may go on: what is needed of them is copied."""
+        if self._part is not None:
+            columns, rows = self._part
+            self._part = ({name: first(column, rows) for name, column in columns.items()}, slice(None))
 
     def clear(self) -> None:
         """A new tick."""

@@ -38,6 +38,12 @@ class Sample(Protocol):
         """(sender, columns of the streams ``names``)."""
 
 
+def first(column: Column, rows: slice = slice(TICK_ROWS)) -> Column:
+    """Some rows of a column, and nothing that keeps the others alive."""
+    part = column[rows]
+    return part if isinstance(part, list | tuple) else np.array(part)
+
+
 class Raw:
     """Values of the streams that are not calm."""
 
@@ -54,7 +60,7 @@ class Raw:
         for sender, columns in sample(names):
             for name, column in columns.items():
                 if name in names:  # predictions come along
-                    self._blocks.setdefault(name, deque()).append(Block(tick, sender, stratum, column[:TICK_ROWS]))
+                    self._blocks.setdefault(name, deque()).append(Block(tick, sender, stratum, first(column)))
         for blocks in self._blocks.values():
             total = sum(len(b.values) for b in blocks)
             while total > KEPT:
