@@ -61,6 +61,15 @@ def test_it_goes_on_after_a_restart() -> None:
     assert told(again) == ["drift.min_effect .1 -> .2", "digits started", "model_version 7 -> 8"]
 
 
+def test_a_start_that_is_told_again_is_the_same() -> None:
+    """The agent restarted, the process did not."""
+    known = Happenings()
+    known.add(100.0, "start", "digits started")
+    known.add(101.0, "start", "digits started")
+    known.add(50.0, "config", "x")
+    assert told(known) == ["x", "digits started"]
+
+
 def fill(seen: Mix, ticks: int, share: float, at: float = 0.0) -> float:
     rng = np.random.default_rng(1)
     for _ in range(ticks):

@@ -139,3 +139,15 @@ def test_no_job_outlives_the_pipeline(rigged: Make) -> None:
     rig.pipeline.finish()
     if pid is not None:
         assert subprocess.run(["ps", "-p", str(pid)], capture_output=True).returncode == 1
+
+
+def test_a_start_of_the_process_is_known_to_its_models(rigged: Make) -> None:
+    """To one that was there and to one that comes later, once each."""
+    rig = rigged()
+    rig.rows()
+    for _ in range(3):
+        rig.step()
+    rig.rows("other")
+    rig.step()
+    for model in rig.pipeline._models.values():
+        assert [h.words for h in model.watch.happenings.between(0.0, 1e18)] == ["me started"]

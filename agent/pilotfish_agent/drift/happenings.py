@@ -20,6 +20,10 @@ AWAY_SECONDS: Final = 600.0
 """A version that comes back after so long is a change again; sooner it shares the traffic, as a canary does."""
 
 
+SAME_SECONDS: Final = 2.0
+"""Of a start, which is reckoned from the boot, whose time clocks correct."""
+
+
 @dataclass(frozen=True, slots=True)
 class Happening:
     """One event.
@@ -48,7 +52,7 @@ class Happenings:
         self._version: str | None = None
 
     def add(self, at: float, kind: Kind, words: str) -> Happening:
-        """Remembers one.
+        """Remembers one; again, after a restart, it is the same.
 
         Raises:
             ValueError: there is no such kind.
@@ -56,7 +60,8 @@ class Happenings:
         if kind not in KINDS:
             raise ValueError(f"kind {kind!r} of a happening, expected one of {', '.join(KINDS)}")
         made = Happening(at, kind, words)
-        self._known.append(made)
+        if not any(h.words == words and abs(h.at - at) <= SAME_SECONDS for h in self._known):
+            self._known.append(made)
         return made
 
     def version(self, version: str, at: float) -> Happening | None:
@@ -71,8 +76,8 @@ class Happenings:
         return self.add(at, "version", f"model_version {shown(before)} -> {shown(version)}")
 
     def between(self, begin: float, end: float) -> list[Happening]:
-        """Those of a span of time, both ends included."""
-        return [h for h in self._known if begin <= h.at <= end]
+        """Those of a span of time, both ends included, in order."""
+        return sorted((h for h in self._known if begin <= h.at <= end), key=lambda h: h.at)
 
     def dump(self) -> dict[str, Any]:
         """For a checkpoint."""

@@ -17,6 +17,7 @@ from pilotfish_agent.pipeline.attribution import MAX_MODELS, OTHER, Names
 from pilotfish_agent.pipeline.components import Components
 from pilotfish_agent.pipeline.model import Terms, WatchedModel
 from pilotfish_agent.pipeline.references import LastRead, References
+from pilotfish_agent.pipeline.starts import Starts
 from pilotfish_agent.pipeline.targets import Watched
 from pilotfish_agent.pipeline.traffic import Source, Traffic
 from pilotfish_agent.state.history import History
@@ -136,6 +137,7 @@ class Pipeline:
             capture=capture,
             decoders=decoders,
         )
+        self._starts = Starts()
         self._models: dict[str, WatchedModel] = {}
         self._given_to: str | None = None
         self._next_sample = self._next_save = clock.monotonic()
@@ -203,6 +205,7 @@ class Pipeline:
         given = self._reference(name)
         model = WatchedModel(name, given, self._terms, self._events)
         model.restore()
+        self._tell_starts(self._starts.known(), [model])
         self._models[name] = model
         self._events.emit(MODEL_FOUND, model=name, reference=given.id if given is not None else None)
         return model
@@ -220,7 +223,8 @@ class Pipeline:
         """Takes up what was read anew; words of what that changes, a line a model."""
         self._terms, self._references, self._last_read = terms, references, last_read
         self._names.version = terms.version
-        found = [(name, model.reload(self._reference(name), terms)) for name, model in self._models.items()]
+        now = self._clock.wall()
+        found = [(name, model.reload(self._reference(name), terms, now)) for name, model in self._models.items()]
         self.save()
         return [f"{name}: {words}" for name, words in found if words]
 
@@ -251,6 +255,7 @@ class Pipeline:
 
     def _publish(self, now: float) -> None:
         measured = target_trees.sample(self._targets)
+        self._tell_starts(self._starts.see(measured), self._models.values())
         self._watch_ports()
         self._count_capture()
         readings = [*measured, *self._own(), *(reading for ask in self._outside for reading in ask())]
@@ -278,6 +283,14 @@ class Pipeline:
         yield from self._traffic.samples()
         yield from self._components.samples()
         yield from self._events.samples()
+
+    def _tell_starts(self, starts: Iterable[tuple[str, float]], models: Iterable[WatchedModel]) -> None:
+        """To the models that may be in those processes: what begins with a start may come from it."""
+        told = list(models)
+        for target, at in starts:
+            for model in told:
+                if not self._identity.by_target or model.name == target:
+                    model.watch.happened(at, "start", f"{target} started")
 
     def _watch_ports(self) -> None:
         """Capture follows the trees; whose port is whose, it finds."""
