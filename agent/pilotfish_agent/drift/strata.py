@@ -89,7 +89,7 @@ class Strata:
         return found
 
     def _local(self, moment: float) -> datetime:
-        return datetime.fromtimestamp(min(max(moment, 0.0), LATEST), self.zone)
+        return datetime.fromtimestamp(math.floor(min(max(moment, 0.0), LATEST)), self.zone)
 
 
 def _quarters(times: Floats) -> tuple[list[float], Ints]:
