@@ -1,1 +1,22 @@
-"""The agent: intake, hardware, windows, drift, state, web. Only app.py knows all of it."""
+"""The agent: intake, hardware, windows, drift, state, web. Only app.py knows all of it.
+
+For notebooks: ``from pilotfish_agent import Reference``, then ``Reference.from_frame(df)`` and ``.check(other)``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pilotfish_agent.drift.reference import Reference
+
+__all__ = ["Reference"]
+
+
+def __getattr__(name: str) -> Any:
+    """`Reference`, when it is asked for: the processes beside a model need neither it nor numpy."""
+    if name == "Reference":
+        from pilotfish_agent.drift.reference import Reference
+
+        return Reference
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pilotfish_agent.drift import seasonal, strata
 from pilotfish_agent.drift.composites import derived, streams
 from pilotfish_agent.drift.decided import Bins, decide
+from pilotfish_agent.drift.frames import Frame
 from pilotfish_agent.drift.kept import KeptColumn, Sample
 from pilotfish_agent.drift.layout import MIN_REFERENCE_ROWS
 from pilotfish_agent.drift.readers import DataFile
@@ -351,12 +352,12 @@ def _says(batch: ObservationBatch, own: Mapping[str, NDArray[np.bool_]]) -> Says
 
 
 def build(
-    file: DataFile, builder: ReferenceBuilder, *, rows: Callable[[], Iterable[Rows]] | None = None, **meta: Any
+    file: DataFile | Frame, builder: ReferenceBuilder, *, rows: Callable[[], Iterable[Rows]] | None = None, **meta: Any
 ) -> Reference:
     """Reads a file, a second time when it has more rows than the builder holds, and makes its reference.
 
     Args:
-        file: what to read.
+        file: what to read: a data file or a table in memory.
         builder: fresh.
         rows: iterates over the file, to show progress on the way; the file itself when None.
         meta: see `ReferenceBuilder.reference`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,14 +21,13 @@ from pilotfish_agent.drift.rows import (
     Layout,
     Rows,
     blocks,
-    check_names,
     times,
 )
+from pilotfish_agent.drift.table_rows import roles
 from pilotfish_agent.windows.binning import EXACT, MISSING_WORDS, number
 from pilotfish_core.errors import DataError
 from pilotfish_core.nouns import Column, ObservationBatch
 
-DEFAULT_TIME = "ts"
 # What Python reads as a number and a data file does not mean as one: post codes such as 0123, and 1_000.
 _CODES = re.compile(r"\n[+-]?0\d")
 # Stands for a line that is too long: one cell, so that it never has the header's width (unless that is one cell).
@@ -94,25 +92,9 @@ class CsvRows:
             raise DataError(f"{name}: header: not UTF-8 text", got=header[0][:40], expected="UTF-8")
         if len(header) == 1 and re.search(r"[;\t|]", header[0]):
             raise DataError(f"{name}: header: one column", got=header[0], expected="commas between the columns")
-        seen: set[str] = set()
-        for column in header:
-            if column in seen:
-                raise DataError(f"{name}: header: column {column!r} stands there twice", expected="unique names")
-            seen.add(column)
         self._header = header
-        layout = self.layout
-        roles = {"--time-column": layout.time, "--prediction-column": layout.prediction}
-        roles |= {"--label-column": layout.label, "--id-column": layout.id}
-        for option, role in roles.items():
-            if role is not None and role not in seen:
-                raise DataError(f"{name}: no column for {option}", got=role, expected=nearest(role, header))
-        for column in (*layout.ignore, *layout.numeric, *layout.categorical):
-            if column not in seen:
-                raise DataError(f"{name}: no such column", got=column, expected=nearest(column, header))
-        self._time = layout.time or (DEFAULT_TIME if DEFAULT_TIME in seen else None)
-        apart = {self._time, layout.prediction, layout.label, layout.id} | layout.ignore
-        self.names = dict.fromkeys(h for h in header if h not in apart)
-        check_names(name, self.names)
+        found = roles(name, header, self.layout)
+        self._time, self.names = found.time, dict.fromkeys(found.features)
 
     def _records(self, reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
         width = len(self._header)
@@ -204,12 +186,6 @@ def column_of(cells: tuple[str, ...]) -> Column:
     if np.nanmax(np.abs(x), initial=0) >= EXACT and any(c.lstrip("+-").isdigit() and len(c) > 15 for c in cells):
         return _texts_of(cells)
     return x
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """``the column 'age'`` when one is close, else the first columns there are."""
-    close = difflib.get_close_matches(name, known, 1)
-    return f"one of the columns, perhaps {close[0]!r}" if close else "one of " + ", ".join(known[:8])
 
 
 def _refuse_odd(columns: dict[str, tuple[str, ...]], refuse: Refuse) -> None:

@@ -1,4 +1,4 @@
-"""Data files as streams of column batches: CSV and JSON lines, plain or gzip, or standard input as ``-``.
+"""Data files as streams of column batches: CSV and JSON lines, plain or gzip, or standard input as ``-``; Parquet.
 
 Memory is bounded by the batch (5,000 rows, or fewer when the table is wide), whatever the file's size.
 """
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from pilotfish_agent.drift.csv_rows import CsvRows
 from pilotfish_agent.drift.json_rows import JsonRows
+from pilotfish_agent.drift.parquet_rows import MAGIC, ParquetRows
 from pilotfish_agent.drift.rows import BadRows, Layout, Rows
 from pilotfish_core.errors import DataError, EmptyDataError, UsageError
 
@@ -21,7 +22,6 @@ STDIN = "-"
 _GZIP = b"\x1f\x8b"
 _JSON_NAMES = (".jsonl", ".ndjson", ".json", ".jsonlines")
 _FOREIGN = {
-    b"PAR1": "a Parquet file",
     b"PK\x03\x04": "a ZIP archive",
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
@@ -29,6 +29,8 @@ _FOREIGN = {
     b"BZh": "a bzip2 file",
     b"\xfd7zXZ": "an xz file",
 }
+
+Reader = CsvRows | JsonRows | ParquetRows
 
 
 class DataFile:
@@ -54,6 +56,7 @@ class DataFile:
         self.names: tuple[str, ...] = ()
         self._skip_bad = skip_bad
         self._raw: io.BufferedReader | None = None
+        self._parquet: ParquetRows | None = None
         self._read_once = False
 
     @property
@@ -61,6 +64,8 @@ class DataFile:
         """Bytes of the file read so far."""
         if self._raw is None or self.path == STDIN:
             return 0
+        if self._parquet is not None:  # which jumps about in the file
+            return self.size * self._parquet.rows // max(self._parquet.whole, 1)
         return self._raw.tell()
 
     def __iter__(self) -> Iterator[Rows]:
@@ -76,9 +81,15 @@ class DataFile:
         try:
             content = _unpacked(raw)
             head = _head(content, self.name)
-            reader = (JsonRows if _is_json(self.path, head) else CsvRows)(self.layout, bad)
-            if isinstance(reader, JsonRows):
+            reader: Reader
+            if head.startswith(MAGIC) or self.path.lower().endswith(".parquet"):
+                reader = self._parquet = ParquetRows(self.layout, bad)
+                _check_parquet(self.name, head, content, raw)
+            elif _is_json(self.path, head):
+                reader = JsonRows(self.layout, bad)
                 _check_json(self.name, self.layout, head)
+            else:
+                reader = CsvRows(self.layout, bad)
             for rows in reader.read(content):
                 self.rows += rows.batch.rows
                 self.names = tuple(reader.names)
@@ -90,11 +101,11 @@ class DataFile:
         except OSError as error:
             raise DataError(f"{self.name}: cannot be read: {error.strerror or error}") from None
         finally:
-            self._raw = None
+            self._raw = self._parquet = None
             raw.close()
         self._finish(reader, bad)
 
-    def _finish(self, reader: JsonRows | CsvRows, bad: BadRows) -> None:
+    def _finish(self, reader: Reader, bad: BadRows) -> None:
         self.names = tuple(reader.names)
         self.skipped = bad.count
         bad.finish(reader.rows)
@@ -113,11 +124,11 @@ class DataFile:
             return self._raw
         try:
             if os.path.isdir(self.path):
-                raise DataError(f"{self.path}: is a directory", expected="a CSV or JSON lines file")
+                raise DataError(f"{self.path}: is a directory", expected="a CSV, JSON lines or Parquet file")
             raw = open(self.path, "rb")  # noqa: SIM115 - closed by the iterator that asked for it
         except OSError as error:
             raise DataError(
-                f"{self.path}: cannot be read: {error.strerror}", expected="a CSV or JSON lines file"
+                f"{self.path}: cannot be read: {error.strerror}", expected="a CSV, JSON lines or Parquet file"
             ) from None
         self.size = os.fstat(raw.fileno()).st_size
         self._raw = raw
@@ -134,11 +145,11 @@ def _unpacked(raw: io.BufferedReader) -> io.BufferedReader:
 def _head(content: io.BufferedReader, name: str) -> bytes:
     head = content.peek(4096)
     if not head:
-        raise DataError(f"{name}: empty file", expected="CSV with a header, or JSON lines")
+        raise DataError(f"{name}: empty file", expected="CSV with a header, JSON lines, or Parquet")
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
             raise DataError(
-                f"{name}: is {what}", expected="CSV or JSON lines in UTF-8, plain or .gz", todo="convert it"
+                f"{name}: is {what}", expected="CSV or JSON lines in UTF-8, plain or .gz, or Parquet", todo="convert it"
             )
     if head.startswith(b"\xef\xbb\xbf"):
         content.read(3)
@@ -167,3 +178,12 @@ def _check_json(name: str, layout: Layout, head: bytes) -> None:
                 got=column,
                 todo="JSON lines have fixed names: ts, id, features, prediction, label",
             )
+
+
+def _check_parquet(name: str, head: bytes, content: io.BufferedReader, raw: io.BufferedReader) -> None:
+    if not head.startswith(MAGIC):
+        raise DataError(f"{name}: no Parquet file", got=head[:4], expected=f"{MAGIC.decode()} at its beginning")
+    if content is not raw:
+        raise DataError(f"{name}: a Parquet file inside gzip", expected="the Parquet file itself", todo="unpack it")
+    if not raw.seekable():
+        raise DataError(f"{name}: Parquet is read from its end", expected="a file", todo="give its path")
