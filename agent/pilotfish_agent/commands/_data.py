@@ -83,8 +83,10 @@ def load_settings(args: argparse.Namespace, flags: Mapping[str, str | None]) -> 
     return settings
 
 
-def build_reference(file: DataFile, args: argparse.Namespace, settings: config.Settings) -> Reference:
-    """Builds the reference of a data file, with progress and notices on stderr."""
+def build_reference(
+    file: DataFile, args: argparse.Namespace, settings: config.Settings, *, live: bool = True
+) -> Reference:
+    """Builds the reference of a data file, with progress and notices on stderr; ``live``: ticks will meet it."""
     features, model = settings.section("features"), settings.section("model")
     types: dict[str, Kind] = dict(features.types)
     types.update((name, "numeric") for name in file.layout.numeric)
@@ -122,7 +124,7 @@ def _why_poorer(made: Reference) -> str:
     return f"too few rows: each stratum needs {strata.FIT_ROWS}, so it is {told}"
 
 
-def reference_notices(made: Reference) -> Iterator[str]:
+def reference_notices(made: Reference, *, live: bool = True) -> Iterator[str]:
     """What its user should know of a reference."""
     if made.skipped_rows:
         yield f"{counted(made.skipped_rows, 'bad row')} left out"
@@ -131,7 +133,7 @@ def reference_notices(made: Reference) -> Iterator[str]:
             f"{made.rows:,} rows are few: only large shifts can be told from chance; "
             f"{reference.SMALL_ROWS:,} or more see smaller ones (see `pilotfish reference show`)"
         )
-    if any(f.phi_source == "unknown" for f in made.features):
+    if live and any(f.phi_source == "unknown" for f in made.features):
         yield (
             "whether rows depend on one another is not known: build with --time-column (rows in order, with times in "
             "at least 26 ticks) or with --independent (rows have no order); else the first 1,600 ticks learn it, and "
@@ -159,13 +161,13 @@ def is_built(path: str) -> bool:
         raise DataError(f"{path}: cannot be read: {error.strerror}", expected="a reference or a data file") from None
 
 
-def any_reference(path: str, args: argparse.Namespace, settings: config.Settings) -> Reference:
+def any_reference(path: str, args: argparse.Namespace, settings: config.Settings, *, live: bool = True) -> Reference:
     """A built reference, or the one of a data file."""
     if is_built(path):
         return reference.load(path)
     if path != STDIN and not os.path.exists(path):
         raise DataError(f"{path}: no such file", expected="a reference of `pilotfish reference build`, or a data file")
-    return build_reference(DataFile(path, layout(args), skip_bad=args.skip_bad), args, settings)
+    return build_reference(DataFile(path, layout(args), skip_bad=args.skip_bad), args, settings, live=live)
 
 
 def cache_folder(environ: Mapping[str, str]) -> str:

@@ -8,16 +8,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
-from pilotfish_agent.commands import _data
+from pilotfish_agent import config
+from pilotfish_agent.commands import _check_metrics, _data
+from pilotfish_agent.drift import battery
 from pilotfish_agent.drift.check import Check, Checked, Options, StreamCheck
 from pilotfish_agent.drift.explain import shown
 from pilotfish_agent.drift.readers import STDIN, DataFile
 from pilotfish_agent.drift.reference import Reference, require
+from pilotfish_agent.drift.tests._part import TestResult
 from pilotfish_agent.drift.timed import once_a_tick
+from pilotfish_core.clock import SystemClock
 from pilotfish_core.errors import UsageError
 from pilotfish_core.nouns import Verdict
 
@@ -35,8 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--require", choices=("all", "any"), default="all", help="columns that must have enough rows (all)"
     )
+    parser.add_argument("--tests", metavar="T", help="tests and distances beside the verdict's own (js): names, or all")
     parser.add_argument("--dependence", metavar="PHI", help="rows that count as one, or auto (drift.dependence)")
     parser.add_argument("--config", metavar="F", help="the agent's configuration")
+    parser.add_argument("--textfile", metavar="F", help="write metrics for node_exporter's textfile collector")
+    parser.add_argument("--pushgateway", metavar="URL", help="put the same metrics there")
     parser.add_argument("--json", action="store_true", help="as JSON")
     _data.add_data_options(parser)
 
@@ -67,20 +75,60 @@ def run(args: argparse.Namespace) -> int:
         tick_seconds=drift.tick,
         ignore=frozenset(settings.section("features").ignore) | _data.names(args.ignore),
     )
-    reference = _data.any_reference(args.reference, args, settings)
-    file = DataFile(args.data, _data.layout(args), skip_bad=args.skip_bad)
-    found = _read(file, reference, options)
-    report = Report(found, file.skipped)
-    for notice in notices(found, file):
-        _data.say(f"notice: {notice}")
+    tests = battery.chosen([t for t in (args.tests or "js").split(",") if t])
+    if args.textfile is not None:
+        _data.check_output(args.textfile, "the metrics")
+    report = _checked(args, settings, options, tests)
     if args.json:
         print(json.dumps(report.json(), ensure_ascii=False, allow_nan=False))
     else:
-        sys.stdout.writelines(line + "\n" for line in report.table())
-    return EXIT[found.verdict]
+        sys.stdout.writelines(line + "\n" for line in report.table(tests=args.tests is not None))
+    _export(args, report, drift.critical_effect)
+    return EXIT[report.found.verdict]
 
 
-def _read(file: DataFile, reference: Reference, options: Options) -> Checked:
+def _checked(
+    args: argparse.Namespace, settings: config.Settings, options: Options, tests: Mapping[str, ModuleType]
+) -> Report:
+    """Reads both sides and compares them."""
+    reference = _data.any_reference(args.reference, args, settings, live=False)
+    file = DataFile(args.data, _data.layout(args), skip_bad=args.skip_bad)
+    before = _raw_reference(args, reference, options) if battery.need_values(tests) else battery.NO_VALUES
+    now = battery.RawValues(reference, options.task)
+    raw: battery.Raw = before if isinstance(before, str) else (before, now)
+    found = _read(file, reference, options, None if isinstance(raw, str) else now)
+    for notice in notices(found, file):
+        _data.say(f"notice: {notice}")
+    results = {name: tuple(battery.results(one, tests, raw)) for name, one in found.features().items()}
+    return Report(found, file.skipped, results)
+
+
+def _export(args: argparse.Namespace, report: Report, critical_effect: float) -> None:
+    """Writes the metrics where they are asked for."""
+    if args.textfile is None and args.pushgateway is None:
+        return
+    found = report.found
+    text = _check_metrics.as_text(_check_metrics.samples(found, report.results, critical_effect, SystemClock().wall()))
+    if args.textfile is not None:
+        _data.write_output(args.textfile, text, "the metrics")
+    if args.pushgateway is not None:
+        _check_metrics.push(args.pushgateway, found.reference.model or "", text)
+
+
+def _raw_reference(args: argparse.Namespace, reference: Reference, options: Options) -> battery.RawValues | str:
+    """The raw values of a reference that is a data file, which is read once more; or why there are none."""
+    if args.reference == STDIN:
+        return battery.ONCE
+    if _data.is_built(args.reference):
+        return battery.NO_VALUES
+    raw = battery.RawValues(reference, options.task)
+    file = DataFile(args.reference, _data.layout(args), skip_bad=args.skip_bad)
+    for rows in once_a_tick(_data.with_progress(file, "reading again"), options.tick_seconds):
+        raw.add(rows.batch)
+    return raw
+
+
+def _read(file: DataFile, reference: Reference, options: Options, raw: battery.RawValues | None) -> Checked:
     """The batch, on the reference's bins.
 
     Raises:
@@ -89,6 +137,8 @@ def _read(file: DataFile, reference: Reference, options: Options) -> Checked:
     check = Check(reference, options)
     for rows in once_a_tick(_data.with_progress(file, "checking"), options.tick_seconds):
         check.add(rows)
+        if raw is not None:
+            raw.add(rows.batch)
     require(reference, (*file.names, *options.ignore), file.name)
     return check.checked()
 
@@ -113,10 +163,17 @@ def notices(found: Checked, file: DataFile) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is printed."""
+    """What is printed.
+
+    Attributes:
+        found: the answer.
+        skipped: bad rows left out.
+        results: of the tests beside the verdict's own, by feature.
+    """
 
     found: Checked
     skipped: int
+    results: Mapping[str, tuple[TestResult, ...]]
 
     def json(self) -> dict[str, Any]:
         """The object of ``check --json``."""
@@ -135,15 +192,15 @@ class Report:
                     "effect": None if one.effect is None else one.effect.value,
                     "effect_lower": None if one.effect is None else one.effect.lower,
                     "effect_upper": None if one.effect is None else one.effect.upper,
-                    "tests": [*decisive(one)],
+                    "tests": [*decisive(one), *map(_item, self.results[name])],
                     "explanation": one.words(),
                 }
                 for name, one in found.features().items()
             ],
         }
 
-    def table(self) -> Iterator[str]:
-        """The report for people."""
+    def table(self, *, tests: bool) -> Iterator[str]:
+        """The report for people, with the tests or without."""
         found = self.found
         options = found.options
         yield f"{found.rows:,} rows against reference {found.reference.id} of {found.reference.rows:,} rows"
@@ -152,11 +209,32 @@ class Report:
         wide = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         for line in lines:
             yield "  ".join(cell.ljust(w) for cell, w in zip(line, wide, strict=True)).rstrip()
+        if tests:
+            yield from self._tests()
         yield f"{found.verdict.replace('_', ' ')}: {_summary(found)}"
         yield (
             f"P: chance of such data without any change; P BEYOND: with a change of {options.min_effect:g}; "
             f"verdicts at a false-discovery rate of {options.fdr:g}"
         )
+
+    def _tests(self) -> Iterator[str]:
+        lines = [("FEATURE", "TEST", "STATISTIC", "P")]
+        for name, results in self.results.items():
+            for r in results:
+                value = f"({r.reason})" if r.statistic is None else f"{r.statistic:.4g}"
+                p = (
+                    ""
+                    if r.statistic is None
+                    else f"({r.reason})"
+                    if r.reason
+                    else ""
+                    if r.pvalue is None
+                    else _p(r.pvalue)
+                )
+                lines.append((shown(name), r.test, value, p))
+        wide = [max(len(line[i]) for line in lines) for i in range(2)] + [10, 0]
+        for line in lines:
+            yield "  ".join(cell.ljust(w) for cell, w in zip(line, wide, strict=True)).rstrip()
 
 
 def _summary(found: Checked) -> str:
@@ -192,3 +270,9 @@ def decisive(one: StreamCheck) -> Iterator[dict[str, Any]]:
     for name, test in (("any_change", one.change), ("beyond_min_effect", one.beyond)):
         if test is not None:
             yield {"test": name, "statistic": test.statistic, "pvalue": test.pvalue}
+
+
+def _item(result: TestResult) -> dict[str, Any]:
+    """A test of the registry as an item of `tests`; why it has no number, where it has none."""
+    found = {"test": result.test, "statistic": result.statistic, "pvalue": result.pvalue}
+    return found | ({"reason": result.reason} if result.reason else {})

@@ -1,4 +1,4 @@
-"""Classifier two-sample test of vectors (Lopez-Paz and Oquab, 2017): can a linear one tell the two sides apart?"""
+"""Classifier two-sample test of vectors (Lopez-Paz and Oquab, 2017): how well a linear one tells the sides apart."""
 
 from __future__ import annotations
 
