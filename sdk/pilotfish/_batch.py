@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 
 from pilotfish import _table, wire
-from pilotfish._rows import Rows
+from pilotfish._rows import OUTPUT, Rows
 from pilotfish._sender import Sender
 from pilotfish._table import Table
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Batch:
     """The answers to a table of rows, ready to be sent."""
 
-    __slots__ = ("classes", "ids", "latency", "predictions", "scores", "table")
+    __slots__ = ("classes", "ids", "latency", "outputs", "predictions", "scores", "table")
 
     def __init__(
         self, table: Table | None, answers: Any, latency: Any, *, ids: Any = None, classes: Sequence[str] = ()
@@ -26,6 +26,7 @@ class Batch:
         found = None if answers is None else _table.predictions(answers)
         self.predictions: list[Any] = [] if found is None else found[0]
         self.scores = found is not None and found[1]
+        self.outputs = _table.outputs(answers) if found is None and answers is not None else None
         self.table = table
         self.latency = latency
         self.ids = ids
@@ -39,6 +40,7 @@ class Batch:
         """
         sizes = {len(column) for column in self.predictions}
         sizes |= {self.table.rows + self.table.skipped} if self.table else set()
+        sizes |= {len(self.outputs)} if self.outputs is not None else set()
         sizes |= {len(self.ids)} if self.ids is not None else set()
         if len(sizes) != 1:
             raise ValueError(f"lengths {sorted(sizes)}")
@@ -49,7 +51,8 @@ def matches(batch: Batch, result: Any) -> bool:
     """Whether a call's answers are one a row; where no features were read, whether they are an array of answers."""
     if batch.table is None:
         return hasattr(result, "ndim")
-    return not batch.predictions or len(batch.predictions[0]) == batch.table.rows + batch.table.skipped
+    answers = batch.predictions[0] if batch.predictions else batch.outputs
+    return answers is None or len(answers) == batch.table.rows + batch.table.skipped
 
 
 def send(batch: Batch, rows: Rows, sender: Sender) -> None:
@@ -69,7 +72,9 @@ def _small(batch: Batch, total: int, rows: Rows, sender: Sender) -> None:
     table = batch.table
     names = table.names if table else ()
     features = list(zip(*table.columns, strict=True)) if table else [()] * total
-    answers = list(zip(*map(_table.values, batch.predictions), strict=True)) or [()] * total
+    answers: Any = list(zip(*map(_table.values, batch.predictions), strict=True)) or [()] * total
+    if batch.outputs is not None:
+        answers = [(row,) for row in _table.values(batch.outputs)]
     latency = _table.latencies(batch.latency, total)
     ids = _table.values(batch.ids) if batch.ids is not None else [None] * total
     for row, answer, seconds, key in zip(features, answers, latency, ids, strict=True):
@@ -83,7 +88,8 @@ def _small(batch: Batch, total: int, rows: Rows, sender: Sender) -> None:
 def _large(batch: Batch, total: int, sender: Sender) -> None:
     table = batch.table
     # as the table was thinned; without one, as it would have been
-    most = table.rows if table else max(1, _table.MOST_BYTES // (8 * max(1, len(batch.predictions))))
+    answers = _table.bytes_of(batch.outputs) if batch.outputs is not None else 8 * max(1, len(batch.predictions))
+    most = table.rows if table else max(1, _table.MOST_BYTES // answers)
     step = -(-total // most)
     kept = -(-total // step)
     columns: list[tuple[tuple[int, str], Any]] = []
@@ -97,6 +103,8 @@ def _large(batch: Batch, total: int, sender: Sender) -> None:
     if batch.ids is not None:
         texts = [wire.MISSING if i is None else wire.escape(str(i)) for i in _table.values(batch.ids)[::step]]
         columns.append(((wire.ID, ""), (wire.TEXT, texts)))
+    if batch.outputs is not None:
+        columns += [((wire.FEATURE, n), c) for n, c in _table.described_cells(OUTPUT, batch.outputs[::step])]
     if table:
         columns += [((wire.FEATURE, n), c) for n, c in zip(table.names, table.columns, strict=True)]
     sender.lost += total - kept

@@ -177,8 +177,8 @@ class Monitor:
                 result = result.get("prediction", result.get("predictions"))
             batch = _batch.Batch(table, result if answers else None, latency, classes=classes)
             if not _batch.matches(batch, result):
-                batch.predictions = []
-            if batch.predictions or (table and table.rows > 1):
+                batch.predictions, batch.outputs = [], None
+            if batch.predictions or batch.outputs is not None or (table and table.rows > 1):
                 _batch.send(batch, self._rows, self._sender)
                 return
             row = {n: c[0] for n, c in zip(table.names, table.columns, strict=True)} if table and table.rows else {}

@@ -34,11 +34,11 @@ ANSWERS: dict[str, bool] = {
     "decision_function": False,
     "transform": False,
     "generate": False,
-    "encode": False,
+    "encode": True,
     "run": True,
 }
-"""Methods that count as a call, and whether what they return is the prediction: margins, embeddings and transformed
-rows are none."""
+"""Methods that count as a call, and whether what they return is the prediction: margins and transformed rows are
+none; embeddings are the feature ``output``."""
 
 _OURS = frozenset(
     f"__{name}__"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from pilotfish import wire
+from pilotfish import described, wire
 from pilotfish._rows import MAX_FEATURES, probabilities
 from pilotfish._schema import BODY_BYTES, GONE, MAX_TEXT, NAN, float_of, kind_of, text_of
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SMALL = 32
 """Fewer rows than this travel with others in one frame; more make frames of their own, column by column."""
+LISTS = 64
+"""Numbers a row from which an array of a mapping is one column of lists (an embedding), not as many features."""
 MOST_BYTES = 4 << 20
 """Of one batch; of a larger one evenly spread rows are taken, the others count as lost."""
 
@@ -67,13 +69,10 @@ def read(data: Any, name: Callable[[int], tuple[str, ...]], *, row: bool = False
     names = tuple(n for n, _ in found)
     if total < SMALL:
         return Table(names, [values(column) for _, column in found], total)
-    step = -(-total * 8 * len(found) // MOST_BYTES)
+    step = -(-total * sum(map(bytes_of, (column for _, column in found))) // MOST_BYTES)
     kept: list[tuple[str, Any]] = []
     for n, column in found:
-        try:
-            kept.append((n, cells(column[::step] if step > 1 else column)))
-        except TypeError:
-            continue  # lists among the values: no feature
+        kept += described_cells(n, column[::step] if step > 1 else column)
     rows = -(-total // step)
     return Table(tuple(n for n, _ in kept), [c for _, c in kept], rows, total - rows)
 
@@ -99,14 +98,12 @@ def _columns(data: Any, name: Callable[[int], tuple[str, ...]], *, row: bool) ->
 
 
 def _named(key: str, column: Any) -> Iterator[tuple[str, Any]]:
-    """A mapping's column; one of two dimensions is several."""
-    if getattr(column, "ndim", 1) == 2:
+    """A mapping's column; one of two dimensions is several, or lists where it is wide."""
+    if getattr(column, "ndim", 1) == 2 and column.shape[1] < LISTS:
         width = column.shape[1]
-        if width > MAX_FEATURES:
-            raise TypeError(f"{width} columns")
         names = [key] if width == 1 else [f"{key}_{j}" for j in range(width)]
         yield from zip(names, (column[:, j] for j in range(width)), strict=True)
-    elif isinstance(column, (str, bytes)) or not hasattr(column, "__len__") or getattr(column, "ndim", 1) != 1:
+    elif isinstance(column, (str, bytes)) or not hasattr(column, "__len__") or getattr(column, "ndim", 1) == 0:
         yield key, [column]  # a record: a single value is a row
     else:
         yield key, column
@@ -138,7 +135,7 @@ def _host(data: Any) -> Any:
 
 def values(column: Any) -> list[Any]:
     """A column as Python values."""
-    if isinstance(column, (list, tuple)):
+    if isinstance(column, (list, tuple)) or getattr(column, "ndim", 1) > 2:  # images stay arrays
         return list(column)
     for method in ("tolist", "to_list", "to_pylist"):
         if hasattr(column, method):
@@ -151,8 +148,13 @@ def cells(column: Any) -> tuple[int, Any]:
     """(kind, cells) of a long column.
 
     Raises:
-        TypeError: when its values are no single values.
+        TypeError: when its values are neither single ones nor lists of as many numbers.
     """
+    if getattr(column, "ndim", 1) > 2:
+        raise TypeError("images")
+    first = column[0] if getattr(column, "ndim", 1) == 2 or isinstance(column, (list, tuple)) else None
+    if getattr(first, "ndim", 0) == 1 or isinstance(first, (list, tuple)):
+        return _lists(column, first)
     kind = getattr(getattr(column, "dtype", None), "kind", "")
     if kind in ("f", "i") and hasattr(column, "astype"):
         wanted = "<f8" if kind == "f" else "<i8"
@@ -167,6 +169,32 @@ def cells(column: Any) -> tuple[int, Any]:
     if kinds == {wire.INTEGER}:
         return wire.INTEGER, struct.pack(f"<{len(listed)}q", *listed)
     return wire.FLOAT, struct.pack(f"<{len(listed)}d", *map(float_of, listed))
+
+
+def described_cells(name: str, column: Any) -> list[tuple[str, tuple[int, Any]]]:
+    """(name, (kind, cells)) of a long column, or of what describes its images or lists of objects; none of others."""
+    try:
+        return [(name, cells(column))]
+    except TypeError:
+        rows = [dict(described.expanded(name, value)) for value in values(column)]
+        names = dict.fromkeys(part for row in rows for part in row if part != name)
+        return [(part, cells([row.get(part) for row in rows])) for part in names]
+
+
+def _lists(column: Any, first: Any) -> tuple[int, bytes]:
+    """(kind, cells) of lists of numbers, or of an array of two dimensions; others than as the first are missing."""
+    width = described.width(first)
+    if not width:
+        raise TypeError("lists of other things")
+    fill = b"\0" * (4 * (width % 2))
+    pack = described.packer(width)
+    return wire.lists_of(width), b"".join([pack(row) + fill for row in column])
+
+
+def bytes_of(column: Any) -> int:
+    """Of a row of the column."""
+    first: Any = column[0] if getattr(column, "ndim", 1) == 2 or isinstance(column, (list, tuple)) else None
+    return max(8, 4 * described.width(first))
 
 
 def _text(value: Any) -> str:
@@ -196,13 +224,24 @@ def predictions(data: Any) -> tuple[list[Any], bool] | None:
     return None
 
 
+def outputs(data: Any) -> Any:
+    """Answers that are lists of numbers but no probabilities, or of objects, one a row; None of all others."""
+    data = _host(data)
+    if isinstance(data, (list, tuple)) and len(data) and getattr(data[0], "ndim", 0) > 1:
+        data = data[0]
+    if getattr(data, "ndim", 0) == 2 and hasattr(data, "tolist"):
+        return data if described.width(data[0]) else None
+    listed = isinstance(data, (list, tuple)) and len(data) and not isinstance(data[0], (str, Mapping))
+    return data if listed and (described.width(data[0]) or described.is_objects(data[0])) else None
+
+
 def sections(columns: Sequence[tuple[tuple[int, str], tuple[int, Any]]], rows: int) -> Iterator[tuple[bytes, int]]:
     """Frame bodies of a long table of ((role, name), (kind, cells)), at most `BODY_BYTES` each, with their rows."""
     descriptor = wire.describe((role, kind, name) for (role, name), (kind, _) in columns)
-    numbers = [c for _, (kind, c) in columns if kind != wire.TEXT]
+    numbers = [(c, 8 * wire.cells_of(kind)) for _, (kind, c) in columns if kind != wire.TEXT]
     texts = [c for _, (kind, c) in columns if kind == wire.TEXT]
     room = BODY_BYTES - len(descriptor) - wire.SECTION_BYTES
-    step = max(1, min(wire.MAX_ROWS, room // max(1, 8 * len(numbers) + 12 * len(texts))))
+    step = max(1, min(wire.MAX_ROWS, room // max(1, sum(size for _, size in numbers) + 12 * len(texts))))
     waiting = [(start, min(start + step, rows)) for start in range(0, rows, step)][::-1]
     while waiting:
         start, end = waiting.pop()
@@ -217,10 +256,14 @@ def sections(columns: Sequence[tuple[tuple[int, str], tuple[int, Any]]], rows: i
 
 
 def _section(
-    descriptor: bytes, count: int, numbers: Iterable[bytes], texts: Iterable[list[str]], where: tuple[int, int]
+    descriptor: bytes,
+    count: int,
+    numbers: Iterable[tuple[bytes, int]],
+    texts: Iterable[list[str]],
+    where: tuple[int, int],
 ) -> bytes:
     start, end = where
-    packed = b"".join(column[8 * start : 8 * end] for column in numbers)
+    packed = b"".join(column[size * start : size * end] for column, size in numbers)
     text = wire.utf8("\0".join(cell for column in texts for cell in column[start:end]))
     return wire.pack_section(wire.Section(descriptor, count, end - start, packed, text, layout=wire.BY_COLUMN))
 

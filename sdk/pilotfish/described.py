@@ -117,8 +117,8 @@ def _middle(pixels: Any, height: int, wide: int, channel: int | None) -> Any:
     return pixels[:, down, across] if channel == 0 else pixels[down, across]
 
 
-def objects(found: Sequence[Any], turn: int | None = None) -> dict[str, float | str]:
-    """How many objects a list holds, and the label of one of them.
+def objects(found: Sequence[Any], turn: int | None = None) -> dict[str, float | str | None]:
+    """``count``: how many objects a list holds; ``label``: that of one of them, None where none has one.
 
     One, not all: objects of one row depend on one another, so that all of them would tell no more than as many rows.
     Over many rows every object has its turn.
@@ -128,11 +128,11 @@ def objects(found: Sequence[Any], turn: int | None = None) -> dict[str, float | 
         turn: a number of the row, which decides which object has its turn; None: the next one of this process.
     """
     labels = [label for one in found[:MOST_OBJECTS] if (label := _label(one)) is not None]
-    told: dict[str, float | str] = {"count": float(len(found))}
-    if labels:
-        number = next(_turn) if turn is None else turn
-        told["label"] = labels[number * 2_654_435_761 % 2**32 * len(labels) >> 32]  # Knuth's hash: no rhythm
-    return told
+    if not labels:
+        return {"count": float(len(found)), "label": None}
+    number = next(_turn) if turn is None else turn
+    at = number * 2_654_435_761 % 2**32 * len(labels) >> 32  # Knuth's hash: turns beat no time with the rows
+    return {"count": float(len(found)), "label": labels[at]}
 
 
 def _label(one: Any) -> str | None:
