@@ -6,6 +6,8 @@ import os
 import socket
 import stat
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 
 from pilotfish import wire
 from pilotfish.wire import Frame, Section
-from pilotfish_agent.intake import listener
+from pilotfish_agent.intake import columns, listener
 from pilotfish_agent.intake.listener import Intake
 from pilotfish_core.clock import ManualClock
 from pilotfish_core.errors import UnavailableError, UsageError
@@ -71,6 +73,21 @@ def test_frames_of_one_schema_make_one_batch(intake: Intake, sender: socket.sock
     np.testing.assert_array_equal(batch.features["x"], [i / 2 for i in range(60)])
     assert counters(intake)["sdk"] == 60
     assert intake.drain() == []
+
+
+_SEND = "import socket, sys; s = socket.socket(1, 2); s.connect(sys.argv[1]); s.send(bytes.fromhex(sys.argv[2]))"
+
+
+def test_rows_of_each_sender_are_told_apart_by_what_the_kernel_says(intake: Intake, sender: socket.socket) -> None:
+    """Two processes, the same schema: a batch each, named by its process; with too many nobody is named."""
+    sender.send(frame([1.0, 2.0]))
+    subprocess.run([sys.executable, "-S", "-c", _SEND, intake.path, frame([3.0]).hex()], check=True, timeout=30)
+    mine, other = intake.drain()
+    assert (mine.sender, mine.rows, other.rows) == (f"process {os.getpid()}", 2, 1)
+    assert other.sender.startswith("process ")
+    assert other.sender != mine.sender
+    made, _ = columns.batches([wire.decode(frame([1.0]))] * 20, list(range(1, 21)))
+    assert [(b.sender, b.rows) for b in made] == [("", 20)]
 
 
 def test_models_and_sources_are_kept_apart(intake: Intake, sender: socket.socket) -> None:
@@ -170,8 +187,8 @@ def test_what_a_dropped_frame_says_of_lost_rows_is_kept(tmp_path: Path, events: 
 class Endless:
     """Senders that are always faster."""
 
-    def recv(self, _: int) -> bytes:
-        return frame([1.0])
+    def recvmsg(self, _: int, __: int) -> tuple[bytes, list[tuple[int, int, bytes]], int, None]:
+        return frame([1.0]), [], 0, None
 
 
 def test_senders_that_never_pause_do_not_hold_a_step_up(tmp_path: Path, events: Events) -> None:

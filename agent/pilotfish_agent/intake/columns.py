@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from pilotfish import wire
 from pilotfish_core.nouns import Column, ObservationBatch
 
+MOST_SENDERS = 8
+"""Senders told apart in one go; with more, rows are of nobody in particular."""
 EXACT = 2**53
 """Whole numbers up to here are exact as float64; beyond they are names of things and travel as texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Key:
+    sender: str
     source: int
     model: str
     version: str
@@ -34,15 +37,23 @@ class _Columns:
     cells: dict[int, Column] = field(default_factory=dict)
 
 
-def batches(frames: Iterable[wire.Frame]) -> tuple[list[ObservationBatch], list[wire.FrameError]]:
-    """All rows of the frames, one batch a schema, in order of first appearance.
+def batches(
+    frames: Iterable[wire.Frame], senders: Sequence[int] = ()
+) -> tuple[list[ObservationBatch], list[wire.FrameError]]:
+    """All rows of the frames, one batch a schema and sender, in order of first appearance.
+
+    Args:
+        frames: in the order of their arrival.
+        senders: process id of each frame's sender, 0 where it is not seen; () where none is known.
 
     Returns:
         the batches, and what was wrong with sections whose cells could not be read (their rows are not in).
     """
     groups: dict[_Key, list[tuple[wire.Section, list[str | None]]]] = {}
     errors: list[wire.FrameError] = []
-    for frame in frames:
+    names = _names(senders)
+    for i, frame in enumerate(frames):
+        sender = names.get(senders[i], "") if names else ""
         for section in frame.sections:
             try:
                 texts = sum(kind == wire.TEXT for _, kind, _ in wire.columns(section.descriptor, section.count))
@@ -50,9 +61,17 @@ def batches(frames: Iterable[wire.Frame]) -> tuple[list[ObservationBatch], list[
             except wire.FrameError as error:
                 errors.append(error)
                 continue
-            key = _Key(frame.source, frame.model, frame.version, section.descriptor, section.count, section.outcome)
+            key = _Key(
+                sender, frame.source, frame.model, frame.version, section.descriptor, section.count, section.outcome
+            )
             groups.setdefault(key, []).append((section, cells))
     return [_batch(key, parts) for key, parts in groups.items()], errors
+
+
+def _names(senders: Sequence[int]) -> dict[int, str]:
+    """What senders are called, where there are not too many: each has batches of its own, which costs."""
+    pids = {pid for pid in senders if pid > 0}
+    return {pid: f"process {pid}" for pid in pids} if len(pids) <= MOST_SENDERS else {}
 
 
 def _batch(key: _Key, parts: Sequence[tuple[wire.Section, list[str | None]]]) -> ObservationBatch:
@@ -144,4 +163,5 @@ def _assemble(key: _Key, columns: Sequence[wire.Column], found: _Columns) -> Obs
         outcomes=[wire.OUTCOMES[key.outcome]] * found.rows if key.outcome else None,
         ids=single.get(wire.ID),
         slices=slices,
+        sender=key.sender,
     )

@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import stat
+import struct
 import threading
 from collections import deque
 from collections.abc import Iterable
@@ -25,8 +26,10 @@ from pilotfish_core.nouns import ObservationBatch
 
 MAX_BYTES = 16 << 20
 """Of datagrams that wait for `drain`: 1 s of 100,000 rows/s with 16 features."""
-FRAME_OVERHEAD = 128  # what a small datagram costs in memory beside its bytes: object, list slot
+FRAME_OVERHEAD = 192  # what a small datagram costs in memory beside its bytes: objects, list slot
 RECEIVE_BUFFER = 4 << 20
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
+_TOLD = socket.CMSG_SPACE(_CREDENTIALS.size)
 AT_ONCE = 4_096
 """Datagrams taken in one go: more than any kernel queues, and an end where senders are as fast as we are."""
 
@@ -74,7 +77,7 @@ class Intake:
         self._max_bytes = max_bytes
         self._events = events
         self._lock = threading.Lock()
-        self._frames: deque[bytes] = deque()
+        self._frames: deque[tuple[int, bytes]] = deque()
         self._captured: list[bytes] = []
         self._assembly = Assembly()
         self._bytes = 0
@@ -115,9 +118,9 @@ class Intake:
 
     def drain(self) -> list[ObservationBatch]:
         """All rows sent since the last call, one batch a schema; safe from any one thread at a time."""
-        frames = []
+        frames, senders = [], []
         lost = 0
-        for data in self._waiting():
+        for sender, data in self._waiting():
             try:
                 frame = wire.decode(data)
             except wire.FrameError as error:
@@ -125,7 +128,8 @@ class Intake:
                 continue
             lost += frame.lost
             frames.append(frame)
-        made, errors = columns.batches(frames)
+            senders.append(sender)
+        made, errors = columns.batches(frames, senders)
         for wrong in errors:
             self._bad(wrong.reason, str(wrong))
         with self._lock:
@@ -148,14 +152,14 @@ class Intake:
                 self._dropped[CUT] = self._assembly.cut
         return found
 
-    def _waiting(self) -> list[bytes]:
-        """The frames of rows that wait; those of exchanges are put aside for `exchanges`."""
+    def _waiting(self) -> list[tuple[int, bytes]]:
+        """(sender, frame of rows) that wait; those of exchanges are put aside for `exchanges`."""
         if self._socket is not None:
             self._take_all(self._socket)
         with self._lock:
             waiting, self._frames, self._bytes = self._frames, deque(), 0
-        self._captured += [data for data in waiting if data[:2] == exchange.MAGIC]
-        return [data for data in waiting if data[:2] != exchange.MAGIC]
+        self._captured += [data for _, data in waiting if data[:2] == exchange.MAGIC]
+        return [(sender, data) for sender, data in waiting if data[:2] != exchange.MAGIC]
 
     def samples(self) -> Iterable[Sample]:
         """The counters of this part."""
@@ -190,29 +194,37 @@ class Intake:
         for _ in range(AT_ONCE):
             with self._lock:  # taken from the kernel and kept in one step: `drain` misses nothing in between
                 try:
-                    data = connection.recv(wire.MAX_FRAME + 1)
+                    data, told, _, _ = connection.recvmsg(wire.MAX_FRAME + 1, _TOLD)
                 except BlockingIOError:
                     return
                 fits = len(data) <= wire.MAX_FRAME
-                dropped = self._keep(data) if fits else 0
+                dropped = self._keep(_sender(told), data) if fits else 0
             if not fits:
                 self._bad("frame_too_large", f"more than {wire.MAX_FRAME} bytes")
             if dropped:
                 self._events.emit(OVERFLOW, rows=dropped)
 
-    def _keep(self, data: bytes) -> int:
+    def _keep(self, sender: int, data: bytes) -> int:
         """Keeps a datagram; the rows of old ones that had to go. The lock is held."""
         rows = 0
-        self._frames.append(data)
+        self._frames.append((sender, data))
         self._bytes += len(data) + FRAME_OVERHEAD
         while self._bytes > self._max_bytes:
-            old = self._frames.popleft()
+            _, old = self._frames.popleft()
             self._bytes -= len(old) + FRAME_OVERHEAD
             held, lost = wire.counts_of(old)
             rows += held or exchange.counts_of(old)
             self._dropped["sdk_buffer"] += lost
         self._dropped["intake_buffer"] += rows
         return rows
+
+
+def _sender(told: list[tuple[int, int, bytes]]) -> int:
+    """The process that sent a datagram, as the kernel says; 0 where it is in no namespace of ours."""
+    for level, kind, data in told:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS and len(data) >= _CREDENTIALS.size:
+            return int(_CREDENTIALS.unpack_from(data)[0])
+    return 0
 
 
 def _bind(path: str, group: str | None) -> socket.socket:
@@ -223,6 +235,7 @@ def _bind(path: str, group: str | None) -> socket.socket:
                 raise UnavailableError(f"intake socket {path}", got="a file", expected="nothing or an old socket")
             os.unlink(path)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         made.bind(path)
         if group:
             os.chown(path, -1, group_id(group))
