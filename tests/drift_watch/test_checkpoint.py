@@ -133,7 +133,7 @@ def test_learning_goes_on_after_a_restart() -> None:
     assert made.status().reference_rows == 2000
     give_tables(made)
     assert made.state == "provisional"
-    assert made.words.startswith("provisional: 2,000 of 5,000 rows")
+    assert made.words.startswith("provisional: 2,100 of 5,000 rows")
     again = Runner(made, run.world)
     again.now = run.now
     again.ticks(49)

@@ -165,7 +165,7 @@ def test_learning_takes_bounded_memory_whatever_names_come() -> None:
     comparison = made.comparison
     assert comparison is not None
     assert [s.name for s in comparison.streams.streams] == ["f0", "f1", "f2"]
-    learner = Learner("m", "auto", (), (), limit=1_000)
+    learner = Learner("m", "auto", Features(), limit=1_000)
     rng, made_of = np.random.default_rng(1), []
     for i in range(30):
         found = learner.add(batch({f"f{k}": rng.normal(size=250) for k in range(1_000)}), START + i)
@@ -178,7 +178,7 @@ def test_a_reference_that_is_complete_collects_no_rows_after_a_restart() -> None
     """Rows that no rebuild will ever read are not held."""
     builder = ReferenceBuilder()
     builder.add(World(1).batch(50_000))
-    learner = Learner("m", "auto", (), (), builder.reference(created=START))
+    learner = Learner("m", "auto", Features(), builder.reference(created=START))
     assert learner.add(World(2).batch(300), START) is None
     assert learner.rows == 50_000
     assert not learner.collects

@@ -227,6 +227,14 @@ class ReferenceBuilder:
         trial = strata.probe(self._times.numbers(self._sample.kept), self._zone)
         return strata.richest(trial.kind(seasonal.coarse(one, ids[name])) for name, one in bins.items())
 
+    def binned(self) -> tuple[dict[str, Ints], Floats]:
+        """The bin of each row held, by stream, -1 where it does not speak of it, and the rows' times."""
+        if self._times is None:
+            return {}, np.zeros(0)
+        fitted, unfit = self._lists.fitted()
+        bins, _ = self._bins(fitted, unfit)
+        return self._count(bins, fitted)[1], self._times.numbers(self._sample.kept)
+
     @property
     def _zone(self) -> Strata:
         return strata.make("none", self.timezone)

@@ -35,6 +35,7 @@ class Saved:
         given: id of the reference that the user had given, None where none was.
         reference: the one in force where it is not the given one: learnt, or accepted.
         learning: of the learner, None where it had ended.
+        happenings: what had happened.
     """
 
     held: Held
@@ -43,6 +44,7 @@ class Saved:
     given: str | None
     reference: Reference | None
     learning: dict[str, Any] | None
+    happenings: Any
 
 
 def save(watch: DriftWatch) -> bytes | None:
@@ -52,6 +54,7 @@ def save(watch: DriftWatch) -> bytes | None:
         return None
     held = Held.of(comparison, comparison.judge, watch.measured)
     target, given = watch.target, watch.given
+    learning, counted = (None, {}) if watch.learner is None else watch.learner.dump()
     meta: dict[str, Any] = {
         "version": VERSION,
         "model": watch.model,
@@ -59,14 +62,16 @@ def save(watch: DriftWatch) -> bytes | None:
         "last_run": watch.last_run,
         "given": None if given is None else given.id,
         "reference": None if target is None or target is given else target.to_json(),
-        "learning": None if watch.learner is None else watch.learner.dump(),
+        "learning": learning,
         "keys": list(held.keys),
         "layouts": list(held.layouts),
         "judge": held.judge,
         "sizes": held.sizes,
         "measured": held.measured,
+        "happenings": watch.happenings.dump(),
     }
-    return pack(meta, {name: _small(array) for name, array in held.arrays.items()})
+    arrays = held.arrays | {f"learn.{name}": array for name, array in counted.items()}
+    return pack(meta, {name: _small(array) for name, array in arrays.items()})
 
 
 def _small(array: NDArray[Any]) -> NDArray[Any]:
@@ -87,6 +92,6 @@ def read(content: bytes, watch: DriftWatch) -> Saved | None:
         text = meta["reference"]
         reference = None if text is None else Reference.from_json(text)
         learning = None if meta["learning"] is None else dict(meta["learning"])
-        return Saved(held, dict(meta["phis"]), meta["last_run"], meta["given"], reference, learning)
+        return Saved(held, dict(meta["phis"]), meta["last_run"], meta["given"], reference, learning, meta["happenings"])
     except (DamagedError, DataError, KeyError, TypeError, ValueError, AttributeError):
         return None

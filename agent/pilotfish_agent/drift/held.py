@@ -42,7 +42,7 @@ class Held:
     keys: Sequence[str]
     layouts: Sequence[str]
     judge: Mapping[str, Any]
-    arrays: Mapping[str, NDArray[Any]]
+    arrays: Arrays
     sizes: Mapping[str, Sequence[int]]
     measured: Mapping[str, int]
 
@@ -140,6 +140,10 @@ class Held:
                 comparison.streams.part(dumped["counts"], f)[:] = self._part("window.counts", i)
                 for name in _WINDOW[1:]:
                     dumped[name][f] = self._part(f"window.{name}", i)[0]
+
+    def share(self, prefix: str) -> Arrays:
+        """The arrays whose names are ``prefix.`` and more, by the rest."""
+        return {n.removeprefix(prefix + "."): a for n, a in self.arrays.items() if n.startswith(prefix + ".")}
 
     def _part(self, name: str, i: int) -> NDArray[Any]:
         ends = np.cumsum(self.sizes[name])

@@ -56,8 +56,9 @@ def state(watch: DriftWatch) -> DriftState:
 
 
 def _seen(watch: DriftWatch, comparison: Comparison) -> int:
-    """Rows since the start: a reference that was learnt has seen its own."""
-    return comparison.seen + (0 if watch.learner is None else watch.learner.rows)
+    """Rows since the start, whatever they were compared with: a reference that was learnt has seen its own."""
+    seen = max(comparison.seen, watch.clock.rows - watch.clock.open_rows)
+    return seen + (0 if watch.learner is None else watch.learner.rows)
 
 
 def held_back(watch: DriftWatch) -> str:
@@ -67,7 +68,7 @@ def held_back(watch: DriftWatch) -> str:
     if watch.measured is not None:
         return f"dependence is not known yet ({watch.measured.words()}), drift.dependence settles it"
     if watch.building:
-        return "tables are being built for the dependence that was measured"
+        return "tables are being built"
     return ""
 
 

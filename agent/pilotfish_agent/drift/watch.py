@@ -173,6 +173,7 @@ class DriftWatch:
         for part, stratum in self._parts(ends, times, max(1, SEGMENT_CELLS // max(streams.width, 1))):
             self._run_part(batch, columns, start, part, times, stratum)
             start = part[-1][0]
+        self.comparison.first.let_go()
         return self._taken()
 
     def finish(self, now: float) -> list[Entry]:
@@ -404,6 +405,9 @@ class DriftWatch:
         if learning:
             self.learner = None if saved.learning is None else self._new_learner(reference, saved.learning)
         self._go_on(self._compare_with(streams), saved.held)
+        if self.learner is not None:
+            self.learner.load(saved.held.share("learn"))
+        self.happenings.load(saved.happenings)
         self._request(streams)
         return True
 
@@ -493,6 +497,9 @@ class DriftWatch:
             levelled = self.comparison.streams.levelled(counts, tick.stratum)
             self.measured.add(counts if levelled is None else levelled)
         self._emit(entries)
+        if self.learner is not None:
+            latched = self.judge is not None and bool(self.judge.drifting())
+            self._end_learning(self.learner.count(counts, tick, latched=latched))
 
     def _emit(self, entries: list[Entry]) -> None:
         for entry in entries:
@@ -507,8 +514,7 @@ class DriftWatch:
     # -- inside: the reference
 
     def _new_learner(self, learnt: Reference | None = None, told: Mapping[str, Any] | None = None) -> Learner:
-        features = self._features
-        return Learner(self.model, self._task, features.ignore, features.types, learnt, told, limit=self._limit)
+        return Learner(self.model, self._task, self._features, learnt, told, limit=self._limit)
 
     def _learn(self, batch: ObservationBatch, now: float) -> None:
         """Rows of a latched period never enter a provisional reference."""
@@ -521,12 +527,20 @@ class DriftWatch:
                 self._compare_with(streams)
             self._request(streams)
 
+    def _end_learning(self, final: Reference | None) -> None:
+        """The reference is final, where it is there."""
+        if final is not None:
+            self.learner = None
+            self._take_up(final)
+
     def _compare_with(self, streams: Tested) -> Comparison:
         """From now on rows are counted on the bins of ``streams``."""
         self.comparison = made = Comparison(streams, self._task)
         self.predicted.see(streams)
         self.measured = phi.unknown(streams, self.config.dependence, self.phis)
         self.clock.tell_apart(streams.strata)
+        if self.learner is not None:
+            self.learner.begin(streams)
         self._note(made)
         return made
 

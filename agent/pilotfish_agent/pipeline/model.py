@@ -26,8 +26,18 @@ JOB_FAILED = Event("worker_failed", "error", "A job of pf-worker failed; it is t
 EVIDENCE_RESTARTS = Event(
     "evidence_restarts", "info", "What a model is compared with, or its budget, has changed; evidence of it restarts."
 )
+LEARNT = Event("reference_learnt", "info", "Learning has ended by itself: the reference is final.")
 REFERENCE_ACCEPTED = Event("reference_accepted", "info", "A user has made the current data of a model its new normal.")
-EVENTS = (EVIDENCE_RESTARTS, REFERENCE_ACCEPTED, DRIFT_ALARM, DRIFT_NOTICE, DRIFT_WORSE, DRIFT_RESOLVED, JOB_FAILED)
+EVENTS = (
+    EVIDENCE_RESTARTS,
+    LEARNT,
+    REFERENCE_ACCEPTED,
+    DRIFT_ALARM,
+    DRIFT_NOTICE,
+    DRIFT_WORSE,
+    DRIFT_RESOLVED,
+    JOB_FAILED,
+)
 _TOLD = {"alarm": DRIFT_ALARM, "notice": DRIFT_NOTICE, "rise": DRIFT_WORSE, "resolved": DRIFT_RESOLVED}
 
 RETRY_SECONDS = 60.0
@@ -93,7 +103,10 @@ class WatchedModel:
 
     def advance(self, now: float) -> None:
         """Closes ticks that are due, and tells what changed."""
+        learning = self.watch.learner is not None
         self.tell(self.watch.advance(now))
+        if learning and self.watch.learner is None and (final := self.watch.target) is not None:
+            self._events.emit(LEARNT, model=self.name, reference=final.id, rows=final.rows, strata=final.strata["kind"])
 
     def tell(self, entries: list[Entry]) -> None:
         """One event a transition."""
@@ -108,7 +121,7 @@ class WatchedModel:
 
     # -- changes while it runs
 
-    def reload(self, reference: Reference | None, terms: Terms) -> str:
+    def reload(self, reference: Reference | None, terms: Terms, now: float) -> str:
         """Takes up another reference or other terms; words of what that changes, empty when nothing."""
         self.reference, self._terms = reference, terms
         words = self.watch.reload(
@@ -116,6 +129,7 @@ class WatchedModel:
         )
         if words:
             self._events.emit(EVIDENCE_RESTARTS, model=self.name, words=words)
+            self.watch.happened(now, "config", words)
         return words
 
     def accept(self, now: float) -> str:
