@@ -157,7 +157,8 @@ class Alternatives:
         self._runs += np.arange(streams)[:, None] * (self.width + 1)
         if (np.abs(self._factors - self._factors[0]) < EXACT).all():
             self._factors = self._factors[0]  # streams with the same tilts, as nearly all
-        self._has_rest = bool(self._rest.any())
+        if not self._rest.any():
+            self._rest = self._rest[:0].copy()
         self._per_count = 1 / np.array([[t.phi] for t in tables], dtype)
         self._counts = np.zeros((streams, self.width + runs), dtype)
         self._fixed = np.zeros(self.order.shape, dtype)
@@ -201,7 +202,7 @@ class Alternatives:
         sums = np.matmul(effective[:, None], self._sums)[:, 0]
         fixed[:, : self._full] = sums[:, 5:]
         fixed[:, self._full : self._smooth] = self._tilts(sums[:, 1:5])
-        if self._has_rest and sums[:, special].any():
+        if len(self._rest) and sums[:, special].any():
             fixed[:, : self.size] += sums[:, special] * self._rest
         np.multiply(self._paid, rows[:, None], out=out)
         np.subtract(fixed, out, out=out)

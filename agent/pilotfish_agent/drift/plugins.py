@@ -49,7 +49,6 @@ class Plugins:
         self._inverse = _padded([1 / m for m in masses], width, dtype)
         self.counts: Reals = np.zeros((len(self.index), len(tables), width), dtype)
         self._moves = np.empty_like(self.counts)
-        self._squares = np.empty_like(self.counts)
 
     def gains(self, now: Reals, phi: Reals, rows: Reals, out: Reals) -> None:
         """Adds the log likelihood of a tick to ``out`` (2, F, 4): counts ``now`` (F, bins), effective rows (F,).
@@ -60,7 +59,7 @@ class Plugins:
         moves = np.multiply(self.counts, self._inverse, out=self._moves)
         moves *= (1 / total)[..., None]
         moves -= 1
-        squares = np.multiply(moves, moves, out=self._squares)
+        squares = moves * moves
         distance = np.vecdot(squares, self._masses)
         with np.errstate(all="ignore"):
             effective = total / phi

@@ -45,7 +45,6 @@ class Since:
         self.base = 0
         self.counts: Reals = np.zeros((len(weights), width), weights.dtype)
         self.tick = np.zeros(len(weights), np.int32)
-        self._calm = np.empty(weights.shape, np.bool_)
 
     def step(self, now: Reals, gained: Reals, live: Reals, tick: int) -> None:
         """One tick.
@@ -56,8 +55,7 @@ class Since:
             live: 1 for streams with rows, else 0, (F, 1).
             tick: its number.
         """
-        np.less_equal(self.cusum, live, out=self._calm)  # evidence is never 0
-        np.putmask(self.reset_at, self._calm, self._at(tick))
+        np.putmask(self.reset_at, self.cusum <= live, self._at(tick))  # evidence is never 0
         np.maximum(self.cusum, live, out=self.cusum)
         self.cusum *= gained
         mixture = np.vecdot(self.cusum, self._weights)

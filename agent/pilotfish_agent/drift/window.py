@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pilotfish_agent.drift.tested import Floats, Ints, Tested
 
@@ -24,7 +26,7 @@ class Window:
         self._streams = streams
         self._starts = streams.offsets[:-1]
         self._sizes = np.diff(streams.offsets)
-        self.counts: Floats = np.zeros(streams.width)
+        self.counts: NDArray[np.float32] = np.zeros(streams.width, np.float32)
         self.squares: Floats = np.zeros(len(streams.streams))
         self.seen: Ints = np.zeros(len(streams.streams), np.int64)
 
@@ -63,15 +65,15 @@ class Window:
             found = self._sum(terms) / 2 - (self._sizes - 1) * (1 / n + 1 / m) / 8
         return np.where(n >= MIN_ROWS, np.maximum(found, 0.0), np.nan)
 
-    def _sum(self, values: Floats) -> Floats:
-        return np.add.reduceat(values, self._starts) if len(self._starts) else np.zeros(0)
+    def _sum(self, values: Floats | NDArray[np.float32]) -> Floats:
+        return np.add.reduceat(values, self._starts, dtype=np.float64) if len(self._starts) else np.zeros(0)
 
-    def dump(self) -> dict[str, Floats | Ints]:
+    def dump(self) -> dict[str, NDArray[np.generic]]:
         """For a checkpoint."""
         return {"counts": self.counts, "squares": self.squares, "seen": self.seen}
 
-    def load(self, arrays: dict[str, Floats | Ints]) -> None:
+    def load(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Back from a checkpoint of the same layout."""
-        self.counts = np.array(arrays["counts"], np.float64)
+        self.counts = np.array(arrays["counts"], np.float32)
         self.squares = np.array(arrays["squares"], np.float64)
         self.seen = np.array(arrays["seen"], np.int64)
