@@ -77,6 +77,14 @@ def target(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def moved_bin(name: str, special: Sequence[int]) -> int:
+    """The only bin that an alternative moves against all others, -1 where there is none."""
+    kind, index = family(name), target(name)
+    if index is None or kind not in {"special", "level"}:
+        return -1
+    return special[index] if kind == "special" else index
+
+
 def normal_scores(mass: Floats) -> Floats:
     """Mean of the Hermite polynomials He1..He4 in consecutive cells of the standard normal.
 

@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pilotfish_agent.drift.dictionary import family, target
+from pilotfish_agent.drift.dictionary import moved_bin
 from pilotfish_agent.drift.layout import EPS, Floats, Ints
 
 EXPONENTS: Final = np.arange(1, 33) / 32
@@ -299,7 +299,7 @@ def stream_penalties(
     Alternatives that move one bin against all others take two values only: the Dirichlet over the merged bins is
     exact (aggregation), so they are solved with two bins instead of K.
     """
-    moved = np.array([_moved_bin(name, special) for name in names])
+    moved = np.array([moved_bin(name, special) for name in names])
     single, full = np.flatnonzero(moved >= 0), np.flatnonzero(moved < 0)
     result = np.empty(len(names))
     if len(full):
@@ -323,13 +323,6 @@ def stream_penalties(
 def _one_and_rest(values: Floats, bins: Ints) -> Floats:
     """Values (K,) of each given bin and of all others together, shape (len(bins), 2)."""
     return np.stack((values[bins], values.sum() - values[bins]), axis=1)
-
-
-def _moved_bin(name: str, special: Sequence[int]) -> int:
-    kind, index = family(name), target(name)
-    if index is None or kind not in {"special", "level"}:
-        return -1
-    return special[index] if kind == "special" else index
 
 
 def chi_radius(alpha: Floats, probability: float) -> float:

@@ -7,7 +7,6 @@ that moves) keeps its bins and has a table of counts for each stratum. A stream 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from pilotfish_agent.drift.decided import SPECIAL, Bins, Season
 from pilotfish_agent.drift.feature_reference import middle_edges
 from pilotfish_agent.drift.layout import MIN_REFERENCE_ROWS, coarse_map, edges_from_reference
-from pilotfish_agent.drift.strata import ALL, COUNTS, FIT_ROWS, Kind, Trial, narrowed
+from pilotfish_agent.drift.strata import ALL, COUNTS, FIT_ROWS, Kind, Trial, differ, narrowed
 from pilotfish_agent.windows.binning import rounded
 
 Floats = NDArray[np.float64]
@@ -34,7 +33,6 @@ TOO_MANY: Final = (
 )
 _COARSE: Final = 8
 _FEW_BINS: Final = (1_023, 499)  # rows that carry 16 and 8 bins
-_Z: Final = 3.09  # the .999 quantile of a normal
 
 
 def divided(
@@ -125,21 +123,11 @@ def _ranked(bins: Bins, ids: Ints, x: Floats, stratum: Ints, count: int, seed: i
 
 
 def _special_shares_differ(bins: Bins, ids: Ints, stratum: Ints, count: int) -> bool:
-    """Whether the share of missing and infinite values differs by stratum: chi-square, p < .001."""
+    """Whether the share of missing and infinite values differs by stratum."""
     special = np.clip(ids - (bins.size - SPECIAL) + 1, 0, SPECIAL)
     known = stratum >= 0
     table = np.bincount(stratum[known] * (SPECIAL + 1) + special[known], minlength=count * (SPECIAL + 1))
-    table = table.reshape(count, -1)
-    table = table[:, table.sum(0) > 0]
-    expected = table.sum(1, keepdims=True) * table.sum(0) / table.sum()
-    freedom = (count - 1) * (table.shape[1] - 1)
-    return freedom > 0 and float(((table - expected) ** 2 / expected).sum()) > _chi2_quantile(freedom)
-
-
-def _chi2_quantile(freedom: int) -> float:
-    """The .999 quantile, after Wilson and Hilferty: scipy is not resident."""
-    spread = 2 / (9 * freedom)
-    return freedom * (1 - spread + _Z * math.sqrt(spread)) ** 3
+    return differ(table.reshape(count, -1))
 
 
 def _tabled(bins: Bins, x: Floats | None, stratum: Ints, count: int, seed: int) -> Bins:

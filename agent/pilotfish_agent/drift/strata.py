@@ -40,6 +40,7 @@ CYCLES: Final = 4  # the fewest days or weeks that a pattern may be learnt from
 NEEDED_NATS: Final = 10.0
 FIT_ROWS: Final = 200  # of each stratum, in the half that is learnt from
 WEEKLY: Final[tuple[Kind, ...]] = ("hour", "weekend_hour", "hour_of_week")
+_Z: Final = 3.09  # the .999 quantile of a normal
 _PRIORS: Final = (4.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)  # rows that the poorer strata count as
 
 
@@ -136,6 +137,19 @@ def narrowed(stratum: Any, count: int, to: int) -> Any:
     if to == COUNTS["weekend_hour"]:
         return stratum % 24 + 24 * (stratum >= 24 * 5)
     return stratum % to
+
+
+def differ(counts: Floats | Ints) -> bool:
+    """Whether shares (S, B) differ by stratum more than by chance: chi-square, p < .001, after Wilson and Hilferty."""
+    table = counts[:, counts.sum(0) > 0]
+    table = table[table.sum(1) > 0]
+    freedom = (len(table) - 1) * (table.shape[1] - 1)
+    if freedom < 1:
+        return False
+    expected = table.sum(1, keepdims=True) * table.sum(0) / table.sum()
+    spread = 2 / (9 * freedom)
+    limit: float = freedom * (1 - spread + _Z * math.sqrt(spread)) ** 3  # scipy is not resident
+    return float(((table - expected) ** 2 / expected).sum()) > limit
 
 
 def kind_of(count: int) -> Kind:

@@ -20,12 +20,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pilotfish_agent.drift import dictionary
 from pilotfish_agent.drift.dictionary import PLUGIN_NAMES, PLUGINS, WEIGHT_PLUGINS
 from pilotfish_agent.drift.effect import minimum_detectable_effect
 from pilotfish_agent.drift.layout import Floats, Ints, as_floats, coarse_map, fold, nominal
-from pilotfish_agent.drift.strata import narrowed
+from pilotfish_agent.drift.strata import differ, narrowed
 
 ETA: Final = 1.0
 """The finite reference may take as much of the budget as chance has: the line is at (1 + ETA) A F."""
@@ -120,11 +121,13 @@ class StreamTables:
         """Tables of each of ``count`` strata; none where all are alike. Large: do not keep them."""
         if not len(self.stratum_counts):
             return ()
-        own = [self._of_stratum(c, p) for c, p in zip(self.stratum_counts, self.stratum_penalties, strict=True)]
+        alike = _alike(self.stratum_counts, self.names[: -len(PLUGIN_NAMES)], self.special)
+        own = [self._of_stratum(c, p, alike) for c, p in zip(self.stratum_counts, self.stratum_penalties, strict=True)]
         return tuple(own[narrowed(s, count, len(own))] for s in range(count))
 
-    def _of_stratum(self, counts: Floats, penalties: Floats) -> StreamTables:
+    def _of_stratum(self, counts: Floats, penalties: Floats, alike: NDArray[np.bool_]) -> StreamTables:
         pi, scores, rows = _stratum(self.kind, counts, self.special, self.phi, self.names[: -len(PLUGIN_NAMES)])
+        rows[alike] = self.log_ratios[alike]
         return replace(
             self,
             counts=counts,
@@ -198,6 +201,8 @@ def build_one(spec: TableSpec, budget_ticks: float, streams: int) -> StreamTable
     if spec.strata is not None:
         strata = np.asarray(spec.strata, dtype=np.float64)
         each, mde = _strata_penalties(spec, strata, words, line)
+        alike = _alike(strata, words.names, spec.special)
+        each[..., alike] = penalties[:, alike]
     return StreamTables(
         kind=spec.kind,
         counts=as_floats(spec.counts),
@@ -246,6 +251,14 @@ def _strata_penalties(
         found.append(math.inf if mde is None else mde)
     middle = sorted(found)[len(found) // 2] if found else math.inf
     return result, middle if math.isfinite(middle) else None
+
+
+def _alike(strata: Floats, names: Sequence[str], special: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Alternatives (J,) that move one bin whose share is the same in all strata: they know it from all rows."""
+    rest = strata.sum(1)
+    same = [not differ(np.stack((own, rest - own), axis=1)) for own in strata.T]
+    bins = [dictionary.moved_bin(name, special) for name in names]
+    return np.array([b >= 0 and same[b] for b in bins], np.bool_)
 
 
 def _stratum(
