@@ -116,3 +116,9 @@ class Rig:
     def counted(self, event: str) -> float:
         """How often an event was told."""
         return sum(number(s.value) for s in self.events.samples() if s.labels[0] == event)
+
+    def drift_threshold(self, model: str) -> float:
+        """T of a model, nats."""
+        snapshot = self.step()
+        named = [s for s in snapshot.samples if s.metric.name == "pilotfish_drift_evidence_threshold_nats"]
+        return next(number(s.value) for s in named if model in s.labels)

@@ -1,5 +1,6 @@
 """One step: rows in, a Snapshot out."""
 
+import math
 import pathlib
 import subprocess
 from collections.abc import Callable
@@ -151,3 +152,28 @@ def test_a_start_of_the_process_is_known_to_its_models(rigged: Make) -> None:
     rig.step()
     for model in rig.pipeline._models.values():
         assert [h.words for h in model.watch.happenings.between(0.0, 1e18)] == ["me started"]
+
+
+def test_models_share_one_budget_where_that_is_asked_for(rigged: Make) -> None:
+    """Each has a part of it, a new model makes the parts smaller, and a restart knows how many there were."""
+    rig = rigged(budget_scope="agent", replicas=2)
+    rig.rows("a", 600)
+    rig.step()
+    rig.settle()
+    alone = rig.drift_threshold("a")
+    rig.rows("b", 600)
+    rig.step()
+    rig.settle()
+    assert rig.drift_threshold("a") == pytest.approx(alone + math.log(2))
+    assert rig.counted("evidence_restarts") == 1
+    assert rig.step().status.budget == {
+        "false_alarms": "1 per 30d",
+        "implied_total": "1 per 30d over 2 replicas",
+        "scope": "agent",
+    }
+    rig.pipeline.finish()
+    again = rigged(budget_scope="agent", replicas=2)
+    again.rows("a", 10)
+    again.step()
+    again.settle()
+    assert again.drift_threshold("a") == pytest.approx(alone + math.log(2))

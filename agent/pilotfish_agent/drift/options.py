@@ -20,6 +20,12 @@ def _dependence(value: Any) -> str | float:
         raise ValueError("auto, or a number of at least 1: rows that count as one") from None
 
 
+def _distances(value: Any) -> tuple[str, ...]:
+    from pilotfish_agent.drift.distances import names  # the parts are read where somebody names one
+
+    return names(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """Drift detection: the false-alarm budget and what counts as a change."""
@@ -36,6 +42,12 @@ class Config:
     latency_min_effect: float = option(0.5, number(0.0, 10.0), "As min_effect, for latency.", "0.5")
     tick: float = option(10.0, positive_duration, "Rows are compared with the reference once a tick.", "10s")
     replicas: int = option(1, integer(1, 100_000), "Highest expected number of replicas; they share the budget.", "1")
+    budget_scope: str = option(
+        "model",
+        choice("model", "agent"),
+        "Whether each model has the budget, or all models of an agent share it.",
+        "model",
+    )
     dependence: str | float = option(
         "auto", _dependence, "How many rows count as one; 1 when rows are independent, auto learns it.", "auto"
     )
@@ -44,4 +56,10 @@ class Config:
         choice("off", "topk", "all"),
         "Bin counters for drift over all replicas: off, of 50 streams (topk), or of all.",
         "off",
+    )
+    distances: tuple[str, ...] = option(
+        ("js",),
+        _distances,
+        "Distances of the last rows that are gauges, of `pilotfish list`; they never alarm.",
+        "[js]",
     )

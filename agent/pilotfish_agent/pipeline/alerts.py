@@ -13,7 +13,7 @@ from typing import Any, Final
 from pilotfish_agent.drift.gauges import SEVERITY
 from pilotfish_agent.pipeline.targets import TARGET_UP
 from pilotfish_agent.probe._runner import SUCCESS
-from pilotfish_alerts.rule import LABEL, STREAMS, Rule
+from pilotfish_alerts.rule import EXPLANATIONS, LABEL, STREAMS, Rule
 from pilotfish_alerts.rules import drift_critical, drift_warning, probe_failing, target_down
 from pilotfish_core.config import duration
 from pilotfish_core.metrics import Sample
@@ -91,6 +91,8 @@ def _alert(
             over = [r for r in results() if r.model == labels.get("model") and r.evidence >= r.threshold]
             named = sorted(over, key=lambda r: -r.evidence / r.threshold)[:_NAMED]
             text = STREAMS.sub(lambda _: ", ".join(r.feature for r in named), text)
+            said = "".join(f"{r.explanation}. " for r in named if r.explanation)
+            text = EXPLANATIONS.sub(lambda _: said, text)
         return LABEL.sub(lambda m: labels.get(m[1], ""), text)
 
     return {

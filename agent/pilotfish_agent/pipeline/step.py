@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pilotfish_agent.capture.supervisor import Supervisor
 from pilotfish_agent.decode._runner import Decoders
 from pilotfish_agent.drift.reference import Reference
-from pilotfish_agent.pipeline import kept
+from pilotfish_agent.pipeline import budget, kept
 from pilotfish_agent.pipeline import targets as target_trees
 from pilotfish_agent.pipeline.alerts import Alerts
 from pilotfish_agent.pipeline.attribution import MAX_MODELS, OTHER, Names
@@ -140,6 +140,7 @@ class Pipeline:
         self._starts = Starts()
         self._models: dict[str, WatchedModel] = {}
         self._given_to: str | None = None
+        self._expected = budget.remembered(terms.folder, clock.wall())
         self._next_sample = self._next_save = clock.monotonic()
         self._next_keep = self._next_save + KEEP_SECONDS
         self._version = version("pilotfish")
@@ -203,11 +204,14 @@ class Pipeline:
                 return self._models[OTHER]
             name = OTHER
         given = self._reference(name)
-        model = WatchedModel(name, given, self._terms, self._events)
+        before = self._part()
+        model = WatchedModel(name, given, self._part(1), self._events)
         model.restore()
         self._tell_starts(self._starts.known(), [model])
         self._models[name] = model
         self._events.emit(MODEL_FOUND, model=name, reference=given.id if given is not None else None)
+        if self._part() != before:  # the others share with it from now on
+            self._share(self._clock.wall())
         return model
 
     def _reference(self, name: str) -> Reference | None:
@@ -217,16 +221,25 @@ class Pipeline:
             self._given_to = name
         return found
 
+    def _part(self, more: int = 0) -> Terms:
+        """The terms of each model."""
+        return budget.part(self._terms, max(self._expected, len(self._models) + more))
+
+    def _share(self, now: float) -> list[str]:
+        """Every model takes up the present terms; words of what that changes, a line a model."""
+        terms = self._part()
+        found = [(name, model.reload(self._reference(name), terms, now)) for name, model in self._models.items()]
+        return [f"{name}: {words}" for name, words in found if words]
+
     # -- changes while it runs
 
     def reload(self, terms: Terms, references: References, last_read: LastRead) -> list[str]:
         """Takes up what was read anew; words of what that changes, a line a model."""
         self._terms, self._references, self._last_read = terms, references, last_read
         self._names.version = terms.version
-        now = self._clock.wall()
-        found = [(name, model.reload(self._reference(name), terms, now)) for name, model in self._models.items()]
+        changed = self._share(self._clock.wall())
         self.save()
-        return [f"{name}: {words}" for name, words in found if words]
+        return changed
 
     def not_reloaded(self, error: str) -> None:
         """Everything stays as it was, which `status` and the metric say."""
@@ -311,8 +324,6 @@ class Pipeline:
         models = tuple(m.status() for m in self._models.values())
         worker = next((m.worker_pid for m in self._models.values() if m.worker_pid is not None), None)
         self._components.pids["worker"] = worker
-        budget = self._terms.drift.false_alarms
-        total = budget.count * max(len(models), 1)
         return Status(
             version=self._version,
             instance=who.instance,
@@ -323,7 +334,7 @@ class Pipeline:
             processes=dict(self._components.pids),
             listen=self._listen(),
             capture=self._capture.status(),
-            budget={"false_alarms": budget.text, "implied_total": f"{total} per {budget.text.split()[-1]}"},
+            budget=budget.words(self._terms.drift, len(models)),
             notices=(
                 *who.notices,
                 *self._last_read.notices,
