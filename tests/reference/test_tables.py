@@ -232,6 +232,24 @@ def test_lists_become_an_embedding(tmp_path: Path) -> None:
         assert {f.part_of for f in found.features} >= {"emb"}
 
 
+def test_wide_lists_take_fewer_rows_a_batch(tmp_path: Path) -> None:
+    """A batch is bounded by its values, not by its rows."""
+    vectors = np.random.default_rng(4).normal(size=(1_000, 1_536))
+    table = pa.table({"emb": vectors.tolist()})
+    sources = (Frame(table), DataFile(as_parquet(tmp_path / "e.parquet", table)), Frame({"emb": vectors}))
+    for source in (*sources, Frame(pd.DataFrame({"emb": vectors.tolist()}))):
+        assert 100 <= max(rows.batch.rows for rows in source) <= 325
+
+
+def test_answers_that_are_lists_but_no_probabilities_are_a_feature() -> None:
+    """As those of JSON lines: `output`."""
+    rng = np.random.default_rng(5)
+    frame = {"x": rng.normal(size=800), "answer": rng.normal(size=(800, 4))}
+    assert {"output.cell", "output.distance"} <= {
+        f.name for f in Reference.from_frame(frame, prediction="answer", independent=True).features
+    }
+
+
 def test_probabilities_are_a_class_and_a_score() -> None:
     """A prediction column of lists."""
     p = np.random.default_rng(3).dirichlet([1, 1, 1], 500)

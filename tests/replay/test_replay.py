@@ -278,7 +278,7 @@ def test_replaying_takes_memory_that_does_not_grow(call: Call, tmp_path: Path, r
     import tracemalloc
 
     peaks = []
-    for rows in (10_000, 40_000):
+    for rows in (20_000, 40_000):  # both are more than the blocks that a file is read in
         log = as_jsonl(tmp_path / f"log{rows}.jsonl", records(rows, 7))
         tracemalloc.start()
         replayed(call, log, "--reference", reference)

@@ -17,8 +17,8 @@ import numpy as np
 
 from pilotfish_agent.drift import arrow_rows
 from pilotfish_agent.drift.json_rows import scalars
-from pilotfish_agent.drift.rows import BATCH_CELLS, BATCH_ROWS, BadRows, Layout, Rows, times
-from pilotfish_agent.drift.table_rows import EXPECTED, Floats, Refuse, TableRows, whole_rows
+from pilotfish_agent.drift.rows import BadRows, Layout, Rows, times
+from pilotfish_agent.drift.table_rows import EXPECTED, Floats, Refuse, TableRows, batch_rows, whole_rows
 from pilotfish_agent.windows.binning import EXACT, canonical
 from pilotfish_core.errors import DataError, EmptyDataError, UsageError
 from pilotfish_core.nouns import Column
@@ -88,7 +88,9 @@ class _Arrow:
 
     def batches(self, needed: list[str]) -> Iterator[arrow_rows.ArrowCells]:
         widths: dict[str, int] = {}
-        for batch in self.table.select(needed).to_batches(max_chunksize=BATCH_ROWS):
+        chosen = self.table.select(needed)
+        size = batch_rows(chosen.nbytes / 8 / max(chosen.num_rows, 1))
+        for batch in chosen.to_batches(max_chunksize=size):
             if batch.num_rows:
                 yield arrow_rows.ArrowCells(batch, self.name, widths)
 
@@ -105,11 +107,17 @@ class _Columns:
         return list(self.columns)
 
     def batches(self, needed: list[str]) -> Iterator[ColumnCells]:
-        size = min(BATCH_ROWS, max(100, BATCH_CELLS // max(len(needed), 1)))
+        size = batch_rows(sum(_width(self.columns[name]) for name in needed)) if self.rows else 1
         widths: dict[str, int] = {}
         for start in range(0, self.rows, size):
             part = slice(start, min(start + size, self.rows))
             yield ColumnCells({name: _part(self.columns[name], part) for name in needed}, part.stop - start, widths)
+
+
+def _width(column: Any) -> int:
+    """Values of a row, going by the first one."""
+    first = column.iloc[0] if hasattr(column, "iloc") else column[0]
+    return len(first) if isinstance(first, list | tuple | np.ndarray) else 1
 
 
 def _part(column: Any, part: slice) -> Any:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
 from pilotfish_agent.drift import arrow_rows
-from pilotfish_agent.drift.rows import BATCH_CELLS, BATCH_ROWS, BadRows, Layout, Rows
-from pilotfish_agent.drift.table_rows import TableRows
+from pilotfish_agent.drift.rows import BadRows, Layout, Rows
+from pilotfish_agent.drift.table_rows import TableRows, batch_rows
 from pilotfish_core.errors import DataError
 
 MAGIC: Final = b"PAR1"
@@ -42,7 +42,7 @@ class ParquetRows:
         pa = arrow_rows.load()
         try:
             yield from self._read(pa, file)
-        except (pa.ArrowException, OSError) as error:  # Arrow's own IOError is Python's
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # Arrow's own IOError is Python's
             words = str(error).strip().partition("\n")[0]
             raise DataError(
                 f"{self.bad.name}: damaged Parquet file after row {self.rows:,}: {words}", expected="a whole file"
@@ -53,7 +53,7 @@ class ParquetRows:
         self.whole = content.metadata.num_rows
         table = TableRows(self.layout, self.bad, content.schema_arrow.names)
         self.names = dict.fromkeys(table.roles.features)
-        size = min(BATCH_ROWS, max(100, BATCH_CELLS // max(_cells(content.schema_arrow, table.needed), 1)))
+        size = batch_rows(_cells(content, table.needed))
         widths: dict[str, int] = {}
         for batch in content.iter_batches(size, columns=table.needed, use_threads=False):
             rows = table.take(arrow_rows.ArrowCells(batch, self.bad.name, widths))
@@ -64,7 +64,11 @@ class ParquetRows:
                 yield rows
 
 
-def _cells(schema: Any, names: list[str]) -> int:
-    """Values of a row: lists of fixed size say how many; of others we guess."""
-    kinds = [schema.field(name).type for name in names]
-    return sum(getattr(kind, "list_size", 64) if hasattr(kind, "value_type") else 1 for kind in kinds)
+def _cells(content: Any, names: list[str]) -> float:
+    """Values of a row; of lists as many as the first row group's bytes can be, as numbers of four bytes."""
+    # Not by the columns' own counts: of a damaged file they end the process (pyarrow 24 lets a C++ exception go).
+    kinds = [content.schema_arrow.field(name).type for name in names]
+    if not any(hasattr(kind, "value_type") for kind in kinds) or not content.metadata.num_row_groups:
+        return len(names)
+    group = content.metadata.row_group(0)
+    return float(max(len(names), group.total_byte_size / 4 / max(group.num_rows, 1)))

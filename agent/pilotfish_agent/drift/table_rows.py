@@ -11,8 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilotfish_agent.drift.json_rows import select
-from pilotfish_agent.drift.rows import EXPECTED_TIME, BadRows, Layout, Rows, check_names
-from pilotfish_agent.drift.streams import is_list, texts
+from pilotfish_agent.drift.rows import (
+    BATCH_CELLS,
+    BATCH_ROWS,
+    EXPECTED_TIME,
+    BadRows,
+    Layout,
+    Rows,
+    check_names,
+)
+from pilotfish_agent.drift.streams import is_list, texts, with_output
 from pilotfish_agent.windows.binning import MISSING_WORDS, floats
 from pilotfish_core.errors import DataError
 from pilotfish_core.nouns import Column, ObservationBatch
@@ -63,6 +71,11 @@ def nearest(name: str, known: Sequence[str]) -> str:
     """``the column 'age'`` when one is close, else the first columns there are."""
     close = difflib.get_close_matches(name, known, 1)
     return f"one of the columns, perhaps {close[0]!r}" if close else "one of " + ", ".join(known[:8])
+
+
+def batch_rows(cells: float) -> int:
+    """Rows of a batch of a table with so many values a row, those in lists counted one by one."""
+    return min(BATCH_ROWS, max(100, int(BATCH_CELLS / max(cells, 1))))
 
 
 class Cells(Protocol):
@@ -165,7 +178,7 @@ class TableRows:
         ids = None if layout.id is None else cells.column(layout.id, refuse_in(layout.id))
         keep = _kept(cells.rows, drop)
         lists = prediction is not None and is_list(prediction)
-        return ObservationBatch(
+        batch = ObservationBatch(
             model=layout.model or "",
             version=None,
             source="tail",
@@ -176,6 +189,7 @@ class TableRows:
             n_classes=prediction.shape[1] if lists else 0,
             ids=None if ids is None else texts(select(ids, keep)),
         )
+        return with_output(batch)
 
 
 def whole_rows(lists: Floats) -> Floats:
