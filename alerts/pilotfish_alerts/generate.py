@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from pilotfish_alerts import fleet
-from pilotfish_alerts.rule import JOB, LABEL, STREAMS, Check, Firing, Rule, Setting
+from pilotfish_alerts.rule import EXPLANATIONS, JOB, LABEL, STREAMS, Check, Firing, Rule, Setting
 from pilotfish_core import registry
 from pilotfish_core.errors import UsageError
 
@@ -145,6 +145,7 @@ def _expected(rule: Rule, check: Check, values: Mapping[str, str], runbooks: str
 def _filled(text: str, one: Firing) -> str:
     """The words as they must come out: labels from the alert, everything else as the scenario says."""
     text = STREAMS.sub(lambda _: one.texts.get("streams", ""), text)
+    text = EXPLANATIONS.sub(lambda _: one.texts.get("explanations", ""), text)
     text = LABEL.sub(lambda m: one.labels.get(m[1], ""), text)
     return _VALUE.sub(lambda _: one.texts["value"], text)
 

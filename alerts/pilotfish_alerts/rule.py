@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 LABEL: Final = re.compile(r"\{\{ \$labels\.(\w+) \}\}")
-STREAMS: Final = re.compile(r"\{\{ range.*\{\{ end \}\}")
-"""Template actions in a rule's words: a label of the alert, and the list of streams that drift."""
+_RANGE: Final = r"\{\{ range (?:(?!\{\{ range).)*?Labels\.%s \}\}.*?\{\{ end \}\}"
+STREAMS: Final = re.compile(_RANGE % "feature")
+EXPLANATIONS: Final = re.compile(_RANGE % "explanation")
+"""Template actions in a rule's words: a label of the alert, the list of streams that drift, what is said of them."""
 RuleSeverity = Literal["none", "info", "warning", "critical"]
 
 
@@ -34,7 +36,8 @@ class Firing:
 
     Attributes:
         labels: all labels but ``alertname`` and the rule's ``severity``.
-        texts: what the template actions other than ``{{ $labels.x }}`` must have become: ``value``, ``streams``.
+        texts: what the template actions other than ``{{ $labels.x }}`` must have become: ``value``, ``streams``,
+            ``explanations``.
     """
 
     labels: Mapping[str, str]
@@ -104,5 +107,5 @@ MINIMUM_CALLS = Setting("minimum_calls", "20", "calls in 5 minutes below which a
 
 
 def firing(labels: str, **texts: str) -> Firing:
-    """Labels as ``a=b c=d``; ``value`` is what ``{{ $value ... }}`` became, ``streams`` the list of streams."""
+    """Labels as ``a=b c=d``, and what the other template actions became (`Firing.texts`)."""
     return Firing(dict(pair.split("=", 1) for pair in labels.split()), texts)

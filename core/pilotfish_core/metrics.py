@@ -26,6 +26,7 @@ class Metric:
         help: one sentence that says what it is and what to do with it.
         labels: label names, in the order in which a Sample gives their values.
         buckets: upper bounds of a histogram, ascending, without +Inf.
+        sentence: the label whose values are sentences, which may be longer than other labels; of few series only.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Metric:
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    sentence: str = ""
 
     def __post_init__(self) -> None:
         """Refuses a declaration that Prometheus' own lint would refuse."""

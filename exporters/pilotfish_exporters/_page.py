@@ -92,10 +92,15 @@ def _row(sample: Sample, static: Labels) -> tuple[Labels, Value] | None:
     own = tuple(
         (name, text)
         for name, raw in zip(metric.labels, values, strict=True)
-        if raw is not None and (text := _safe.label(raw))  # an empty label is an absent one to Prometheus
+        if raw is not None
+        and (text := _safe.label(raw, _most(metric, name)))  # an empty label is an absent one to Prometheus
     )
     # Sorted: two declarations may name the same labels in another order.
     return tuple(sorted((*own, *(pair for pair in static if pair[0] not in metric.labels)))), value
+
+
+def _most(metric: Metric, name: str) -> int:
+    return _safe.SENTENCE_BYTES if name == metric.sentence else _safe.LABEL_BYTES
 
 
 def family(group: Group, *, openmetrics: bool) -> Family:

@@ -16,6 +16,9 @@ from pilotfish_core.metrics import Distribution, Kind
 LABEL_BYTES = 128
 """Longest label value, in UTF-8 bytes: a page of 10,000 series stays under a few MiB."""
 
+SENTENCE_BYTES = 1024
+"""The same of a label of sentences: hosted stores take at most 2,048."""
+
 # C0 and C1 controls, DEL, the two Unicode line separators, lone surrogates and the two non-characters of the
 # basic plane: all either invalid UTF-8, invalid in some parser, or able to forge a line.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
@@ -23,22 +26,22 @@ _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*\Z")
 _RESERVED = frozenset({"le", "quantile"})
 
 
-def label(value: object) -> str:
+def label(value: object, most: int = LABEL_BYTES) -> str:
     """A label value that every parser reads back as it is: unsafe characters become U+FFFD, long values are cut.
 
     A cut value ends in ``…`` and 8 hexadecimal digits of the whole value's BLAKE2 hash, so that two long names
     with one beginning stay two series. Applying it twice changes nothing.
     """
     text = value if isinstance(value, str) else str(value)
-    if len(text) <= LABEL_BYTES and text.isascii() and text.isprintable():
+    if len(text) <= most and text.isascii() and text.isprintable():
         return text
     text = _UNSAFE.sub("\ufffd", text)
     raw = text.encode()
-    if len(raw) <= LABEL_BYTES:
+    if len(raw) <= most:
         return text
     digest = hashlib.blake2s(raw, digest_size=4).hexdigest()
     tail = "…" + digest
-    return raw[: LABEL_BYTES - len(tail.encode())].decode(errors="ignore") + tail
+    return raw[: most - len(tail.encode())].decode(errors="ignore") + tail
 
 
 def static_labels(labels: Mapping[str, object]) -> dict[str, str]:

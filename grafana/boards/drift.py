@@ -148,7 +148,22 @@ def _evidence() -> list[Panel]:
             w=12,
             empty=_NONE,
         ),
+        sheet(
+            "What drifts, in words",
+            "What changed, since when, what moved with it and what it looks like: the same text as on the agent's page "
+            "and in its log. The most evidence first.",
+            ("Evidence", "short", rows(_explained())),
+            order=("feature", "explanation", *_MODEL, "instance"),
+            h=7,
+            empty="nothing drifts",
+        ),
     ]
+
+
+def _explained() -> str:
+    labels = ("instance", *_STREAM)
+    said = most(of("drift_explanation_info"), *labels, "explanation")
+    return f"sort_desc({most(of('drift_evidence_ratio'), *labels)} * on ({', '.join(labels)}) group_right () {said})"
 
 
 def _size() -> list[Panel]:

@@ -61,6 +61,17 @@ def test_a_label_is_bounded_printable_utf8_and_stable(text: str) -> None:
     assert _safe.label(clean) == clean
 
 
+def test_a_label_of_sentences_may_be_longer() -> None:
+    """It is whole where other labels are cut, and bounded too."""
+    metric = Metric("pilotfish_said_info", "gauge", "Says.", ("feature", "explanation"), sentence="explanation")
+    text = "values above 3: 10 % -> 20 %, " * 10
+    (series,) = [s for s in page(with_samples(Sample(metric, ("f" * 300, text), 1.0))).series if "said" in s[0]]
+    labels = dict(series[1])
+    assert labels["explanation"] == text
+    assert len(labels["feature"].encode()) <= _safe.LABEL_BYTES
+    assert len(_safe.label(text * 100, _safe.SENTENCE_BYTES).encode()) <= _safe.SENTENCE_BYTES
+
+
 def test_two_long_labels_with_one_beginning_stay_two_series() -> None:
     """The cut keeps a hash of the whole."""
     long = "one_hot_" + "é" * 200

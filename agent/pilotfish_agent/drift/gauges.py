@@ -90,10 +90,12 @@ SEVERITY = _gauge(
 ALARMS = _counter(
     "drift_alarms_total", "Crossings of the notice (info) and alarm lines, once each.", ("severity", *_OF_MODEL)
 )
-EXPLANATION = _gauge(
-    "drift_explanation_info",
+EXPLANATION = Metric(
+    "pilotfish_drift_explanation_info",
+    "gauge",
     "What drifts, in words, of the 5 strongest streams while they drift; alerts carry it in their description.",
     ("feature", "explanation", *_OF_MODEL),
+    sentence="explanation",
 )
 REFERENCE_INFO = _gauge(
     "reference_info", "The reference in force; all replicas must show the same id.", ("reference_id", *_OF_MODEL)
@@ -248,12 +250,16 @@ def _bounds(stream: FeatureReference) -> tuple[float, ...]:
     return tuple(edges[places].tolist())
 
 
-def per_stream(make: Labels, streams: Tested, columns: Mapping[Metric, Sequence[float | None]]) -> Iterator[Sample]:
-    """Samples of one gauge per stream, of a composite one by its worst part; streams without a number have none."""
+def per_stream(
+    make: Labels, streams: Tested, columns: Mapping[Metric, Sequence[float | None]], *first: str
+) -> Iterator[Sample]:
+    """Samples of one gauge per stream, of a composite one by its worst part; streams without a number have none.
+
+    ``first``: labels before the stream's.
+    """
     told = units(streams.streams)
     for metric, values in columns.items():
         for unit in told:
             known = [v for v in (values[f] for f in unit.members) if v is not None and math.isfinite(v)]
             worst = (min if metric is MDE else max)(known, default=None)
-            own = ("js", unit.name) if metric is DISTANCE else (unit.name,)
-            yield from finite(metric, make, worst, *own)
+            yield from finite(metric, make, worst, *first, unit.name)

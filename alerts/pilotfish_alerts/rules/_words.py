@@ -11,3 +11,10 @@ STREAMS = (
     "$labels.job $labels.instance $labels.model | query }}{{ if $i }}, {{ end }}{{ $s.Labels.feature }}{{ end }}"
 )
 """The (at most five) streams over their threshold, the strongest first; `@model` is the model as a whole."""
+
+EXPLANATIONS = (
+    '{{ range printf "sort_desc(pilotfish_drift_evidence_ratio{job=%q,instance=%q,model=%q} '
+    '* on (job, instance, model, model_version, feature) group_right () pilotfish_drift_explanation_info)" '
+    "$labels.job $labels.instance $labels.model | query }}{{ .Labels.explanation }}. {{ end }}"
+)
+"""What the agent says of them, the strongest first: the same text as on its page and in its log."""

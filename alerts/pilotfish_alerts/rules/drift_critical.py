@@ -1,10 +1,15 @@
 """A stream has moved by at least `drift.critical_effect`."""
 
 from pilotfish_alerts.rule import Check, Rule, Scenario, firing
-from pilotfish_alerts.rules._words import DRIFT_KEEP, STREAMS
+from pilotfish_alerts.rules._words import DRIFT_KEEP, EXPLANATIONS, STREAMS
 
 _MODEL = 'job="pilotfish",instance="a:7374",model="digits",model_version="7"'
-_FIRES = firing("job=pilotfish instance=a:7374 model=digits model_version=7", streams="pixel_07, @prediction")
+_TEXT = "pixel_07: '0' 15.1 % -> 68 %, effect 1.47 [1.34, 1.60] at the alarm"
+_FIRES = firing(
+    "job=pilotfish instance=a:7374 model=digits model_version=7",
+    streams="pixel_07, @prediction",
+    explanations=f"{_TEXT}. @prediction: '3' 10 % -> 20 % (x2). ",
+)
 
 RULE = Rule(
     alert="PilotfishDriftCritical",
@@ -16,8 +21,8 @@ RULE = Rule(
     summary="{{ $labels.model }} on {{ $labels.instance }}: inputs or predictions have changed a lot",
     description=(
         f"The data of model {{{{ $labels.model }}}} on {{{{ $labels.instance }}}} differ from the reference by at "
-        f"least the critical effect. Streams over their threshold: {STREAMS}. The agent's page and /api/v1/drift say "
-        "since when and how; decide whether to stop, roll back or retrain."
+        f"least the critical effect. Streams over their threshold: {STREAMS}. {EXPLANATIONS}The agent's page and "
+        "/api/v1/drift show more; decide whether to stop, roll back or retrain."
     ),
     scenarios=(
         Scenario(
@@ -27,6 +32,11 @@ RULE = Rule(
                 f'pilotfish_drift_evidence_ratio{{{_MODEL},feature="@prediction"}}': "0.2x10 1.5x10 0.1x30",
                 f'pilotfish_drift_evidence_ratio{{{_MODEL},feature="pixel_07"}}': "0.2x10 9x10 0.1x30",
                 f'pilotfish_drift_evidence_ratio{{{_MODEL},feature="pixel_08"}}': "0.9x50",
+                f'pilotfish_drift_explanation_info{{{_MODEL},feature="@prediction",'
+                "explanation=\"@prediction: '3' 10 % -> 20 % (x2)\"}": "_x10 1x10 stale",
+                f'pilotfish_drift_explanation_info{{{_MODEL},feature="pixel_07",explanation="{_TEXT}"}}': (
+                    "_x10 1x10 stale"
+                ),
             },
             (Check("5m"), Check("15m", (_FIRES,)), Check("45m")),
         ),
