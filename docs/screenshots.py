@@ -14,6 +14,7 @@ from typing import Final
 
 from playwright.sync_api import Browser
 
+from docs import evidence
 from tests.chromium import chromium
 
 PICTURES: Final = pathlib.Path(__file__).parent / "pictures"
@@ -24,8 +25,9 @@ SIZE: Final = (1280, 900)
 
 
 def main() -> int:
-    """Four pictures: well and drifting, light and dark."""
+    """Four pictures: well and drifting, light and dark; and that of a replay."""
     PICTURES.mkdir(exist_ok=True)
+    evidence.main()
     command = [sys.executable, "-m", "examples.digits.demo", "--seconds", str(SECONDS), "--shift-after", "40"]
     demo = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

@@ -33,7 +33,7 @@ _NAMED = 8
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
-    parser.add_argument("data", metavar="DATA", help="CSV or JSON lines, also .gz; `-` for standard input")
+    parser.add_argument("data", metavar="DATA", help="CSV or JSON lines, also .gz, or Parquet; `-` for standard input")
     parser.add_argument("--reference", metavar="REF", required=True, help="a built reference, or any data file")
     parser.add_argument("--fdr", metavar="Q", type=_share, default=0.05, help="false ones among what is found (0.05)")
     parser.add_argument("--min-effect", metavar="D", help="changes within it are no drift (drift.min_effect)")

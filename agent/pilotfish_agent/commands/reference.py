@@ -24,7 +24,9 @@ HELP = "make a reference from data, show one, or make the current data the new n
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the subcommands."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="build|show|accept")
-    make = actions.add_parser("build", help="CSV or JSON lines (also .gz, `-` for standard input) to a reference")
+    make = actions.add_parser(
+        "build", help="CSV or JSON lines (also .gz, `-` for standard input) or Parquet to a reference"
+    )
     make.add_argument("data", metavar="DATA")
     make.add_argument("-o", "--output", metavar="REF", required=True, help="the file to write")
     _data.add_data_options(make)

@@ -34,7 +34,7 @@ _LOOK_ROWS = 50_000  # a column that none of so many records has is missing; one
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
-    parser.add_argument("log", metavar="LOG", help="CSV or JSON lines, also .gz; `-` for standard input")
+    parser.add_argument("log", metavar="LOG", help="CSV or JSON lines, also .gz, or Parquet; `-` for standard input")
     parser.add_argument("--reference", metavar="REF", required=True, help="a built reference, or any data file")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--tick", metavar="10s", help="ticks of log time (drift.tick)")
