@@ -24,6 +24,7 @@ PARTS = (
     "pilotfish_agent.hardware",
     "pilotfish_agent.decode",
     "pilotfish_agent.drift.detectors",
+    "pilotfish_agent.drift.tests",
     "pilotfish_agent.scrape",
     "pilotfish_agent.probe",
     "pilotfish_exporters",

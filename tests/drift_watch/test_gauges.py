@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,6 +40,17 @@ def test_every_sample_is_declared_and_labelled() -> None:
     run.watch.add(batch(World(1).rows(5), version="7"), run.now)
     assert {s.labels[-2:] for s in run.watch.samples()} == {("m", "7")}
     assert {s.labels[-2:] for s in run.watch.samples("other", "8")} == {("other", "8")}
+
+
+def test_distances_that_are_asked_for() -> None:
+    """Each by its name, where it says something: KS has no order of levels; none where none is asked for."""
+    for wanted in (("psi", "ks_binned", "hellinger", "total_variation"), ()):
+        run = Runner(watch(replace(FAST, distances=wanted)), World(22))
+        run.ticks(30)
+        got = of(series(run.watch.samples()), "drift_distance")
+        assert {name for name, _ in got} == set(wanted)
+        assert ("ks_binned", "colour") not in got
+        assert all(isinstance(v, float) and 0 <= v < 0.2 for v in got.values())
 
 
 def test_gauges_of_stable_data() -> None:

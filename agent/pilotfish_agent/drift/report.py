@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pilotfish_agent.drift import fleet, gauges
+from pilotfish_agent.drift import distances, fleet, gauges
 from pilotfish_agent.drift.comparison import Comparison
 from pilotfish_agent.drift.effect import Effect, effect
 from pilotfish_agent.drift.explain import shown
@@ -264,8 +264,9 @@ def _of_reference(watch: DriftWatch, comparison: Comparison, make: gauges.Labels
         yield from gauges.per_stream(make, streams, _engine_columns(judge))
         yield from _explained(judge, make)
     sizes = [None if found is None else found.value for found in effects(watch)]
-    js = comparison.window.divergence().tolist()
-    yield from gauges.per_stream(make, streams, {gauges.EFFECT: sizes, gauges.DISTANCE: js})
+    yield from gauges.per_stream(make, streams, {gauges.EFFECT: sizes})
+    for test, found in distances.of_window(streams, comparison.window, watch.config.distances):
+        yield from gauges.per_stream(make, streams, {gauges.DISTANCE: found.tolist()}, test)
 
 
 def _explained(judge: Judge, make: gauges.Labels) -> Iterator[Sample]:

@@ -23,7 +23,6 @@ class Window:
     """
 
     def __init__(self, streams: Tested) -> None:
-        self._streams = streams
         self._starts = streams.offsets[:-1]
         self._sizes = np.diff(streams.offsets)
         self.counts: NDArray[np.float32] = np.zeros(streams.width, np.float32)
@@ -50,20 +49,6 @@ class Window:
         """Rows of equal weight that would be as certain, (F,): ``(sum w)^2 / sum w^2``; 0 where there are none."""
         total = self.rows()
         return np.divide(total * total, self.squares, out=np.zeros_like(total), where=self.squares > 0)
-
-    def divergence(self) -> Floats:
-        """Jensen-Shannon divergence of window and reference less its bias, nats, (F,); NaN below 200 effective rows.
-
-        The bias of counts is ``(K - 1) (1/n + 1/m) / 8``; what is left is floored at 0.
-        """
-        n, m = self.effective(), self._sum(self._streams.flat.astype(np.float64))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            q = self.counts / np.repeat(self.rows(), self._sizes)
-            p = self._streams.flat / np.repeat(m, self._sizes)
-            middle = (p + q) / 2
-            terms = np.where(p > 0, p * np.log(p / middle), 0.0) + np.where(q > 0, q * np.log(q / middle), 0.0)
-            found = self._sum(terms) / 2 - (self._sizes - 1) * (1 / n + 1 / m) / 8
-        return np.where(n >= MIN_ROWS, np.maximum(found, 0.0), np.nan)
 
     def _sum(self, values: Floats | NDArray[np.float32]) -> Floats:
         return np.add.reduceat(values, self._starts, dtype=np.float64) if len(self._starts) else np.zeros(0)
