@@ -94,7 +94,9 @@ def repeated() -> Result:
     naive = alarms([(dataclasses.replace(s, phi=1.0), c) for s, c in plain], budget).count(0)
     phis = [np.median([s.phi for s, _ in pairs]) for pairs in (named, plain)]
     what = f" with ids of {BURST_RUNS} streams x {BURST_TICKS:,} ticks, budget {EXPECTED}, seed {SEEDS['bursts']}, phi "
-    what += f"{phis[0]:.3g}; at 1 in {MONTH:,.0f} ticks {month} streams alarm with ids, {without} without (phi {phis[1]:.3g})"
+    what += (
+        f"{phis[0]:.3g}; at 1 in {MONTH:,.0f} ticks {month} streams alarm, {without} without ids (phi {phis[1]:.3g})"
+    )
     result = judged(outcome, {"no ids, phi = 1": naive}, nulls.limit(EXPECTED), what=what)
     return dataclasses.replace(result, holds=result.holds and month == 0)
 
