@@ -71,6 +71,19 @@ def test_the_page_says_what_changed_since_when_and_why() -> None:
         assert part in text
 
 
+def test_hints_stand_out_in_the_text_and_bins_are_listed() -> None:
+    """The text stays whole, word for word; the bins that moved most have their shares; all of it escaped."""
+    hint = "looks like a <unit> change x1000"
+    text = f"pixel_07: mean up; {hint}; @score has not moved"
+    bins = ({"words": "values above <3>", "expected": 0.125, "observed": 0.5},)
+    usual = standard_snapshot()
+    told = replace(usual, drift=(replace(DRIFT[1], explanation=text, hints=(hint,), bins=bins),))
+    assert text in read(told)
+    assert "<strong>looks like a &lt;unit&gt; change x1000</strong>" in page.html(told).decode()
+    assert "Bins that moved most" in read(told)
+    assert "values above <3>12 %50 %" in read(told)
+
+
 def test_a_well_model_is_said_to_be_well() -> None:
     """Nothing drifts, the state is stable."""
     usual = standard_snapshot()
@@ -143,7 +156,11 @@ def test_the_page_refreshes_where_scripts_are_off() -> None:
 def test_the_whole_page_is_at_most_150_kilobytes_even_unpacked() -> None:
     """With forty streams that changed, each with a long explanation."""
     usual = standard_snapshot()
-    many = tuple(replace(DRIFT[1], feature=f"feature_{i}", explanation="x" * 200) for i in range(1000))
+    bins = tuple({"words": f"values between {i} and {i + 1}", "expected": 0.1, "observed": 0.2} for i in range(5))
+    many = tuple(
+        replace(DRIFT[1], feature=f"feature_{i}", explanation="x" * 400, hints=("x" * 30,), bins=bins)
+        for i in range(1000)
+    )
     files = sum(len(a.body) for a in assets.assets().values())
     assert len(page.html(replace(usual, drift=many))) + files + len(assets.ICON) <= 150_000
 

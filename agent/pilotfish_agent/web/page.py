@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from urllib.parse import quote
 
-from pilotfish_agent.web import words
+from pilotfish_agent.web import changed, words
 from pilotfish_agent.web.assets import ICON, assets
 from pilotfish_agent.web.vitals import vitals
 from pilotfish_core.nouns import DriftResult, ModelStatus, Snapshot
@@ -21,6 +21,8 @@ POLICY = (
 )
 SHOWN = 40
 """Streams in the table, changes in the list; the API has all."""
+WITH_BINS = 8
+"""Changes that are listed with their bins; of every stream the drawing has them."""
 GAPS = 200
 
 
@@ -125,24 +127,23 @@ def _verdict(snapshot: Snapshot | None, waiting: Sequence[str]) -> str:
 
 def _changes(snapshot: Snapshot) -> str:
     """What changed, since when, why."""
-    changed = [r for r in words.ranked(snapshot.drift) if r.verdict in {"drifting", "changed"}]
-    items = "".join(_change(r, snapshot.at) for r in changed[:SHOWN])
-    if len(changed) > SHOWN:
-        items += f'<li class="soft">and {len(changed) - SHOWN} more in <a href="/api/v1/drift">the API</a></li>'
+    moved = [r for r in words.ranked(snapshot.drift) if r.verdict in {"drifting", "changed"}]
+    items = "".join(_change(r, snapshot.at, bins=i < WITH_BINS) for i, r in enumerate(moved[:SHOWN]))
+    if len(moved) > SHOWN:
+        items += f'<li class="soft">and {len(moved) - SHOWN} more in <a href="/api/v1/drift">the API</a></li>'
     none = '<p class="soft">No stream has changed by evidence worth a notice.</p>'
     listed = f'<ul tabindex="0" aria-label="Changes">{items}</ul>' if items else none
-    return f"<h2>What changed{f' <small>{len(changed)}</small>' if changed else ''}</h2>{listed}"
+    return f"<h2>What changed{f' <small>{len(moved)}</small>' if moved else ''}</h2>{listed}"
 
 
-def _change(result: DriftResult, now: float) -> str:
+def _change(result: DriftResult, now: float, *, bins: bool) -> str:
     since = f" since {_moment(result.began, now)}" if result.began is not None else ""
     rows = f", {result.since_rows:,} rows" if result.since_rows is not None else ""
-    why = f"<p>{escape(result.explanation)}</p>" if result.explanation else ""
     held = f'<p class="soft">Only informative: {escape(result.reason)}.</p>' if result.reason else ""
     return (
         f"<li>{_tag(result.severity, result.severity)} <b>{_stream(result, 'change')}</b> "
         f'<span class="soft">of {escape(result.model)} {escape(result.verdict)}{since}{rows}; '
-        f"effect {words.effect(result)}</span>{why}{held}</li>"
+        f"effect {words.effect(result)}</span>{changed.why(result, bins=bins)}{held}</li>"
     )
 
 

@@ -53,6 +53,7 @@ def distribution(snapshot: Snapshot, model: str, feature: str) -> dict[str, Any]
     return {
         "model": shape.model,
         "feature": shape.feature,
+        "part": shape.part,
         "kind": "numeric" if shape.levels is None else "categorical",
         "rows": shape.rows,
         "began": shape.began,

@@ -91,7 +91,7 @@ async function drawShape() {
   const now = !shape.current ? `${rows} rows so far, too few to compare`
     : shape.began ? `${rows} rows since ${clock(shape.began)} UTC` : `now, about ${rows} rows`;
   const [title, words] = $("shape").querySelectorAll("h2, figcaption p");
-  title.textContent = shape.feature;
+  title.textContent = shape.part ? `${shape.feature}: ${shape.part}` : shape.feature;
   words.replaceChildren(
     make("span", {class: "key key-before"}, "reference"), " ", make("span", {class: "key key-now"}, now),
     moved && moved.from !== moved.to ? `. Most moved: ${shape.kind === "numeric" ? moved.name : `‘${moved.name}’`} ${percent(moved.from)} → ${percent(moved.to)}.` : "");
