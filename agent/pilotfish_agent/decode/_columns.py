@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Any, Final
 
-from pilotfish_agent.decode import _text
+from pilotfish_agent import language
 from pilotfish_agent.decode._part import Unreadable
 from pilotfish_core.nouns import Column
 
@@ -74,7 +74,7 @@ def features(rows: Sequence[Any]) -> dict[str, Column]:
 
 
 def columns(cells: Mapping[str, Sequence[Any]]) -> dict[str, Column]:
-    """Columns of named lists of single values; texts that are no categories are described (see `_text`)."""
+    """Columns of named lists of single values; texts that are no categories are described (see `language`)."""
     found: dict[str, Column] = {}
     for name, values in cells.items():
         if name[:1] in ("@", ""):  # Pilotfish's own streams; no name
@@ -83,7 +83,7 @@ def columns(cells: Mapping[str, Sequence[Any]]) -> dict[str, Column]:
         if numbers is not None:
             found[name] = numbers
         else:
-            found.update(_text.columns(name, [single_text(v) for v in values]))
+            found.update(language.columns(name, [single_text(v) for v in values]))
     return found
 
 
@@ -247,7 +247,7 @@ def single_column(values: Sequence[Any]) -> Column | None:
     if not values or all(v is None for v in values) or any(isinstance(v, list | dict) for v in values):
         return None
     numbers = numeric(values)
-    return numbers if numbers is not None else [_text.category(single_text(v)) for v in values]
+    return numbers if numbers is not None else [language.category(single_text(v)) for v in values]
 
 
 def probabilities(rows: Sequence[Sequence[Any]]) -> array[float] | None:

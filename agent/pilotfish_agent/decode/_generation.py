@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from pilotfish_agent.decode import _text
+from pilotfish_agent import language
 from pilotfish_core.nouns import Column, Tokens
 
 MAX_CHOICES: Final = 128
 MAX_TOKENS: Final = 10**9
-_KEPT: Final = 4_096  # characters of an answer that are looked at, as `_text` does
+_KEPT: Final = 4_096  # characters of an answer that are looked at, as `language` does
 REASONS: Final = frozenset({
     "stop", "length", "tool_calls", "content_filter", "function_call", "abort", "cancelled", "error", "eos_token",
     "stop_sequence", "max_tokens", "max_output_tokens", "completed", "repetition", "load", "unload",
@@ -47,9 +47,9 @@ class Choice:
         """(feature, value): what is known of the text; not the text."""
         text = "".join(self._pieces)
         yield "output.length", float(self.length)
-        yield "output.script", _text.script(text)
-        yield "output.refusal", "true" if self.refused or _text.refused(text) else "false"
-        yield "output.repetition", _text.repetition(text)
+        yield "output.script", language.script(text)
+        yield "output.refusal", "true" if self.refused or language.refused(text) else "false"
+        yield "output.repetition", language.repetition(text)
         yield "output.tool_calls", float(self.tools)
 
 

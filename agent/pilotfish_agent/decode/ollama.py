@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from pilotfish_agent.decode import _columns, _generation, _json, _stream, _table, _text
+from pilotfish_agent import language
+from pilotfish_agent.decode import _columns, _generation, _json, _stream, _table
 from pilotfish_agent.decode._generation import Choice
 from pilotfish_agent.decode._part import Route, Unreadable
 from pilotfish_core.nouns import Exchange, Observation, Tokens
@@ -98,11 +99,11 @@ def _prompt(body: Any) -> dict[str, float | str]:
     messages = body.get("messages")
     if isinstance(messages, list):
         said = [_generation.texts(m.get("content")) for m in messages if isinstance(m, dict)]
-        script = _text.script(said[-1]) if said else "none"
+        script = language.script(said[-1]) if said else "none"
         return {
             "prompt.length": float(sum(map(len, said))),
             "prompt.messages": float(len(said)),
             "prompt.script": script,
         }
     prompt = body.get("prompt", body.get("input"))
-    return dict(_text.described("prompt", prompt)) if isinstance(prompt, str) else {}
+    return dict(language.described("prompt", prompt)) if isinstance(prompt, str) else {}

@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pilotfish_agent.decode import _columns, _generation, _json, _stream, _table, _tensors, _text
+from pilotfish_agent import language
+from pilotfish_agent.decode import _columns, _generation, _json, _stream, _table, _tensors
 from pilotfish_agent.decode._columns import Predictions
 from pilotfish_agent.decode._generation import Choice
 from pilotfish_agent.decode._part import Route, Unreadable
@@ -157,7 +158,7 @@ def _generated(exchange: Exchange, route: Route) -> Observation:
     try:
         asked = _json.request(exchange)
         prompt = asked.get("text_input") if isinstance(asked, dict) else None
-        row.update(_text.described("prompt", prompt) if isinstance(prompt, str) else ())
+        row.update(language.described("prompt", prompt) if isinstance(prompt, str) else ())
     except Unreadable as error:
         problem = problem or error.reason
     if problem is None and exchange.outcome == "success":

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from pilotfish_agent.decode import _columns, _generation, _json, _stream, _table, _text
+from pilotfish_agent import language
+from pilotfish_agent.decode import _columns, _generation, _json, _stream, _table
 from pilotfish_agent.decode._generation import Choice
 from pilotfish_agent.decode._part import Route, Unreadable
 from pilotfish_core.nouns import Exchange, Observation, Tokens
@@ -211,13 +212,13 @@ def _prompts(body: Any, rows: int) -> list[dict[str, float | str]]:
         said = [_generation.texts(m.get("content")) for m in messages]
         last = next((t for t, m in zip(said[::-1], messages[::-1], strict=True) if m.get("role") == "user"), "")
         found = {"prompt.length": float(sum(map(len, said))), "prompt.messages": float(len(said))}
-        return [{**found, "prompt.script": _text.script(last)}] * rows
+        return [{**found, "prompt.script": language.script(last)}] * rows
     prompt = body.get("prompt", body.get("input"))
     if isinstance(prompt, str):
-        return [dict(_text.described("prompt", prompt))] * rows
+        return [dict(language.described("prompt", prompt))] * rows
     if isinstance(prompt, list) and prompt and all(isinstance(p, str) for p in prompt) and rows % len(prompt) == 0:
         each = rows // len(prompt)
-        return [dict(_text.described("prompt", p)) for p in prompt for _ in range(each)]
+        return [dict(language.described("prompt", p)) for p in prompt for _ in range(each)]
     return [{}] * rows
 
 

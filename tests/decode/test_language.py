@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish_agent.decode import _text
+from pilotfish_agent import language
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from pilotfish_agent.decode import _text
 )
 def test_scripts(text: str, script: str) -> None:
     """The script that most letters are of."""
-    assert _text.script(text) == script
+    assert language.script(text) == script
 
 
 @pytest.mark.parametrize(
@@ -48,31 +48,31 @@ def test_scripts(text: str, script: str) -> None:
 )
 def test_refusals(text: str, refusal: bool) -> None:
     """Wordings of the common assistants, at the beginning."""
-    assert _text.refused(text) is refusal
+    assert language.refused(text) is refusal
 
 
 def test_repetition() -> None:
     """A loop is near one, prose is at zero, a few words cannot repeat."""
-    assert _text.repetition("the same four words " * 50) > 0.9
-    assert _text.repetition(" ".join(f"word{i}" for i in range(200))) == 0.0
-    assert _text.repetition("no no no no") == 0.0
+    assert language.repetition("the same four words " * 50) > 0.9
+    assert language.repetition(" ".join(f"word{i}" for i in range(200))) == 0.0
+    assert language.repetition("no no no no") == 0.0
 
 
 def test_language_is_not_kept() -> None:
     """Of a column of texts the short ones are categories; of the others length and script are."""
     long = "A sentence that is longer than any category would be, really."
-    assert _text.columns("x", ["red", None, long]) == {
+    assert language.columns("x", ["red", None, long]) == {
         "x": ["red", None, None],
         "x.length": pytest.approx([float("nan"), float("nan"), float(len(long))], nan_ok=True),
         "x.script": [None, None, "latin"],
     }
-    assert set(_text.columns("x", [long, None])) == {"x.length", "x.script"}
-    assert _text.columns("x", ["red", None]) == {"x": ["red", None]}
+    assert set(language.columns("x", [long, None])) == {"x.length", "x.script"}
+    assert language.columns("x", ["red", None]) == {"x": ["red", None]}
 
 
 @given(st.text(max_size=400))
 def test_any_text(text: str) -> None:
     """Descriptions are bounded, whatever the text."""
-    assert 0.0 <= _text.repetition(text) <= 1.0
-    assert isinstance(_text.refused(text), bool)
-    assert _text.script(text) in _text.SCRIPTS
+    assert 0.0 <= language.repetition(text) <= 1.0
+    assert isinstance(language.refused(text), bool)
+    assert language.script(text) in language.SCRIPTS
