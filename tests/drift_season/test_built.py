@@ -124,14 +124,18 @@ def test_a_sample_and_all_rows_are_counted_by_hour() -> None:
 
 def test_what_would_cost_too_much_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Levels are merged into `other` first; then streams are left out, by name and reason."""
-    monkeypatch.setattr(seasonal, "STREAM_CELLS", 72)
-    monkeypatch.setattr(seasonal, "MODEL_CELLS", 100)
     at = times(10, 24_000)
     of = columns(at)
-    made = reference({"level": of["level"], "same": of["level"], "flat": of["flat"]}, at)
-    assert stream(made, "level").levels == ("day",)
-    assert [f.name for f in made.features] == ["level", "flat"]
-    assert [(i.name, i.reason) for i in made.ignored] == [("same", seasonal.TOO_MANY)]
+    hour = (at % DAY // 7200).astype(int)
+    two = {"hour": [f"h{h}" for h in hour], "level": of["level"], "flat": of["flat"]}
+    monkeypatch.setattr(seasonal, "MODEL_CELLS", 2 * 24 * 6)
+    made = reference(two, at)
+    assert len(stream(made, "hour").levels or ()) == 4
+    assert stream(made, "level").levels == ("day", "night")
+    monkeypatch.setattr(seasonal, "MODEL_CELLS", 2 * 24 * 4)
+    made = reference(two, at)
+    assert [f.name for f in made.features] == ["flat"]
+    assert [(i.name, i.reason) for i in made.ignored] == [("hour", seasonal.TOO_MANY), ("level", seasonal.TOO_MANY)]
 
 
 def test_what_learn_in_asks() -> None:

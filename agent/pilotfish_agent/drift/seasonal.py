@@ -24,9 +24,11 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 STREAM_CELLS: Final = 2_400
-"""Bins times strata of one stream that has a table for each: some 400 KB of tables, 4 s of `pf-worker`."""
-MODEL_CELLS: Final = 60_000
-"""Of all streams of a model together: some 10 MB, two minutes of `pf-worker`."""
+"""Bins times strata of one stream that has a table for each: 1.3 MB, and 7 s of `pf-worker`."""
+MODEL_CELLS: Final = 20_000
+"""Of all streams of a model together: 11 MB, and a minute of `pf-worker`."""
+FEWEST_BINS: Final = 5
+"""A stream that would have fewer says too little."""
 TOO_MANY: Final = (
     "its shares change with the hour, and tables for each hour would cost too much for so many streams; "
     "--ignore others, or set features.season: none"
@@ -54,8 +56,7 @@ def divided(
         seed: of the rows drawn.
     """
     found: dict[str, Bins] = {}
-    refused: dict[str, str] = {}
-    cells = 0
+    tabled: dict[str, tuple[Ints, int]] = {}
     for name, one in bins.items():
         own = ids[name]
         kind = trial.kind(coarse(one, own)) if season is None else _affordable(season, trial.hours[own >= 0])
@@ -64,14 +65,17 @@ def divided(
         stratum = np.where(own >= 0, narrowed(trial.hours, ALL, COUNTS[kind]), -1)
         made = _ranked(one, own, values(name), stratum, COUNTS[kind], seed) if one.edges is not None else None
         if made is None:
-            finite = values(name) if one.edges is not None else None
-            made = _tabled(one, finite, stratum, COUNTS[kind], seed)
-            cells += made.size * COUNTS[kind]
-            if cells > MODEL_CELLS:
-                refused[name] = TOO_MANY
-                cells -= made.size * COUNTS[kind]
-                continue
-        found[name] = made
+            tabled[name] = stratum, COUNTS[kind]
+        else:
+            found[name] = made
+    most = min(STREAM_CELLS, MODEL_CELLS // max(len(tabled), 1))
+    refused: dict[str, str] = {}
+    for name, (stratum, count) in tabled.items():
+        if most < count * FEWEST_BINS:
+            refused[name] = TOO_MANY
+            continue
+        finite = values(name) if bins[name].edges is not None else None
+        found[name] = _tabled(bins[name], finite, stratum, count, most, seed)
     return found, refused
 
 
@@ -130,11 +134,11 @@ def _special_shares_differ(bins: Bins, ids: Ints, stratum: Ints, count: int) -> 
     return differ(table.reshape(count, -1))
 
 
-def _tabled(bins: Bins, x: Floats | None, stratum: Ints, count: int, seed: int) -> Bins:
-    """Bins that are alike in all strata, no more than the poorest stratum carries and than tables may cost."""
+def _tabled(bins: Bins, x: Floats | None, stratum: Ints, count: int, most: int, seed: int) -> Bins:
+    """Bins that are alike in all strata, no more than the poorest stratum carries, and ``most`` of all strata."""
     season = Season(count)
     if x is None:
-        return replace(bins, levels=(bins.levels or ())[: STREAM_CELLS // count - 2], season=season)
+        return replace(bins, levels=(bins.levels or ())[: most // count - 2], season=season)
     finite = x[(stratum >= 0) & np.isfinite(x)]
     poorest = int(np.bincount(stratum[(stratum >= 0) & np.isfinite(x)], minlength=count).min())
     rng = np.random.default_rng(seed)
@@ -143,6 +147,6 @@ def _tabled(bins: Bins, x: Floats | None, stratum: Ints, count: int, seed: int) 
         chosen = rng.choice(finite, min(max(rows, MIN_REFERENCE_ROWS), len(finite)), replace=False)
         edges = np.unique([rounded(e) for e in edges_from_reference(chosen).tolist()])
         made = replace(bins, edges=edges, season=season)
-        if rows <= poorest and made.size * count <= STREAM_CELLS:
+        if rows <= poorest and made.size * count <= most:
             break
     return made

@@ -200,9 +200,7 @@ def build_one(spec: TableSpec, budget_ticks: float, streams: int) -> StreamTable
     strata, each = np.zeros((0, 0)), np.zeros((0, 0, 0))
     if spec.strata is not None:
         strata = np.asarray(spec.strata, dtype=np.float64)
-        each, mde = _strata_penalties(spec, strata, words, line)
-        alike = _alike(strata, words.names, spec.special)
-        each[..., alike] = penalties[:, alike]
+        each, mde = _strata_penalties(spec, strata, words, line, penalties)
     return StreamTables(
         kind=spec.kind,
         counts=as_floats(spec.counts),
@@ -230,18 +228,23 @@ def _words(kind: Kind, pi: Floats, special: tuple[int, ...], scores: Floats) -> 
 
 
 def _strata_penalties(
-    spec: TableSpec, strata: Floats, words: dictionary.Dictionary, line: float
+    spec: TableSpec, strata: Floats, words: dictionary.Dictionary, line: float, pooled: Floats
 ) -> tuple[Floats, float | None]:
-    """Penalties of each stratum (S, V, J), and the median minimum detectable effect over the strata."""
+    """Penalties of each stratum (S, V, J), and the median minimum detectable effect over the strata.
+
+    Those of all rows together, ``pooled`` (V, J), hold for what is the same in all strata.
+    """
     from pilotfish_agent.drift.penalty import stream_penalties
 
+    alike = _alike(strata, words.names, spec.special)
     result = np.zeros((len(strata), 2, len(words.names)))
+    result[..., alike] = pooled[:, alike]
     found = []
     for s, counts in enumerate(strata):
         if counts.sum() < FEWEST_STRATUM_ROWS:
             continue
         pi, scores, rows = _stratum(spec.kind, counts, spec.special, spec.phi, words.names)
-        known = np.flatnonzero(rows.any(1))
+        known = np.flatnonzero(rows.any(1) & ~alike)
         names = [words.names[j] for j in known.tolist()]
         for v, delta in enumerate((0.0, spec.min_effect)):
             result[s, v, known] = stream_penalties(
