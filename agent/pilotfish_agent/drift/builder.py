@@ -77,8 +77,9 @@ class Config:
         choice("auto", *COUNTS),
         "Daily and weekly patterns: rows are compared with reference rows of the same hour of day, of the same hour "
         "with weekends apart, or of the same hour of week; auto: what the reference shows.",
+        "auto",
     )
-    timezone: str = option("UTC", _timezone, "In which days and hours are told.", "Europe/Berlin")
+    timezone: str = option("UTC", _timezone, "In which days and hours are told, such as Europe/Berlin.", "UTC")
 
 
 @dataclass(slots=True)
