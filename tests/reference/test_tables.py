@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
 import decimal
 import json
@@ -15,70 +14,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from pyarrow import parquet
 
 from pilotfish_agent import Reference
 from pilotfish_agent.dispatch import dispatch
-from pilotfish_agent.drift.builder import ReferenceBuilder, build
 from pilotfish_agent.drift.frames import Frame
 from pilotfish_agent.drift.readers import DataFile
-from pilotfish_agent.drift.rows import Layout, Rows
-from pilotfish_core.errors import DataError, EmptyDataError, UsageError
-
-ROWS = 3_000
-START = 1_700_000_000
-ROLES = Layout(time="when", prediction="answer", id="request")
-
-
-def columns(rows: int = ROWS, seed: int = 1, shift: float = 0.0) -> dict[str, Any]:
-    """A number with gaps, a whole number, a category with gaps, a flag, a time, an answer, an id."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(shift, 1, rows).round(6)
-    x[rng.random(rows) < 0.02] = np.nan
-    colour = rng.choice(["red", "green", "blue"], rows).tolist()
-    return {
-        "x": x,
-        "n": rng.integers(0, 1000, rows),
-        "colour": [None if i % 50 == 0 else c for i, c in enumerate(colour)],
-        "flag": rng.random(rows) < 0.3,
-        "when": [float(START + i) for i in range(rows)],
-        "answer": rng.choice(["yes", "no"], rows).tolist(),
-        "request": [f"r{i}" for i in range(rows)],
-    }
-
-
-def plain(data: dict[str, Any]) -> list[dict[str, Any]]:
-    """The same as rows of Python values."""
-    lists = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in data.items()}
-    rows = [dict(zip(lists, cells, strict=True)) for cells in zip(*lists.values(), strict=True)]
-    return [{k: None if v != v else v for k, v in row.items()} for row in rows]
-
-
-def as_csv(path: Path, data: dict[str, Any]) -> str:
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(data)
-        for row in plain(data):
-            table.writerow(["" if v is None else str(v).lower() if isinstance(v, bool) else v for v in row.values()])
-    return str(path)
-
-
-def as_jsonl(path: Path, data: dict[str, Any]) -> str:
-    with path.open("w") as file:
-        for row in plain(data):
-            record = {"ts": row.pop("when"), "prediction": row.pop("answer"), "id": row.pop("request")}
-            file.write(json.dumps(record | {"features": row}) + "\n")
-    return str(path)
-
-
-def as_parquet(path: Path, data: Any, **how: Any) -> str:
-    write: Any = parquet.write_table
-    write(data if isinstance(data, pa.Table) else pa.table(data), path, **how)
-    return str(path)
-
-
-def made(source: DataFile | Frame) -> Reference:
-    return build(source, ReferenceBuilder(), created=0.0)
+from pilotfish_agent.drift.rows import Rows
+from pilotfish_core.errors import DataError, UsageError
+from tests.reference.table_data import ROLES, ROWS, START, as_csv, as_jsonl, as_parquet, columns, made, times, values
 
 
 def test_one_reference_from_every_kind_of_table(tmp_path: Path) -> None:
@@ -138,16 +81,6 @@ def test_moments_of_any_kind_are_times(tmp_path: Path) -> None:
     days = pa.array([dt.date(2026, 1, 1) + dt.timedelta(i) for i in range(rows)])
     first = dt.datetime(2026, 1, 1, tzinfo=dt.UTC).timestamp()
     assert times(Frame(pa.table({"ts": days, "x": x})))[:2] == [first, first + 86_400]
-
-
-def times(source: DataFile | Frame) -> list[float]:
-    return [t for rows in source if rows.times is not None for t in rows.times.tolist()]
-
-
-def values(source: DataFile | Frame, name: str) -> Any:
-    """A column of all rows."""
-    parts: list[Any] = [rows.batch.features[name] for rows in source]
-    return [v for part in parts for v in part] if isinstance(parts[0], list) else np.concatenate(parts)
 
 
 @pytest.mark.parametrize(
@@ -256,108 +189,6 @@ def test_probabilities_are_a_class_and_a_score() -> None:
     frame = pd.DataFrame({"x": np.arange(500) % 7 / 3, "p": p.tolist()})
     found = Reference.from_frame(frame, prediction="p", independent=True)
     assert {f.name for f in found.features} == {"x", "@prediction", "@score"}
-
-
-# -- what is refused
-
-
-@pytest.mark.parametrize(
-    ("table", "words"),
-    [
-        (pa.table({"x": [1.0], "s": [{"a": 1}]}), ("column 's'", "struct", "--ignore")),
-        (pa.table({"x": [1.0], "s": [["a"]]}), ("column 's'", "list", "--ignore")),
-        (pa.table({"x": [1.0], "s": [b"a"]}), ("column 's'", "binary")),
-        (pa.table([pa.array([1]), pa.array([2])], names=["x", "x"]), ("'x'", "twice")),
-        (pa.table({"@x": [1.0]}), ("'@x'", "Pilotfish's own")),
-        (pa.table({"": [1.0]}), ("no name",)),
-    ],
-    ids=["struct", "texts in lists", "bytes", "twice", "ours", "nameless"],
-)
-def test_columns_of_no_use_are_named(tmp_path: Path, table: pa.Table, words: tuple[str, ...]) -> None:
-    """With their type; left out by --ignore they do no harm."""
-    for source in (Frame(table), DataFile(as_parquet(tmp_path / "a.parquet", table))):
-        with pytest.raises(DataError) as caught:
-            list(source)
-        assert all(word in str(caught.value) for word in words), caught.value
-    if "s" in table.column_names:
-        assert [r.batch.rows for r in Frame(table, Layout(ignore=frozenset({"s"})))] == [1]
-
-
-def test_rows_without_a_time_are_bad_rows(tmp_path: Path) -> None:
-    """Named by number; --skip-bad leaves them out and counts them."""
-    table = pa.table({"ts": [1.0, None, 3.0], "x": [1.0, 2.0, 3.0]})
-    path = as_parquet(tmp_path / "a.parquet", table)
-    for make in (lambda **how: Frame(table, **how), lambda **how: DataFile(path, **how)):
-        with pytest.raises(DataError, match=r"row 2, column 'ts'.*1 of 3 rows is bad"):
-            list(make())
-        source = make(skip_bad=True)
-        (rows,) = source
-        assert (rows.numbers.tolist(), source.skipped, source.rows) == ([1, 3], 1, 2)
-
-
-def test_texts_that_must_be_numbers() -> None:
-    """--numeric reads them, and names the one that is none."""
-    frame = pd.DataFrame({"v": ["1", "2.5", "", "NaN"]})
-    layout = Layout(numeric=frozenset({"v"}))
-    np.testing.assert_array_equal(values(Frame(frame, layout), "v"), [1, 2.5, np.nan, np.nan])
-    with pytest.raises(DataError, match=r"row 2, column 'v'.*'x'.*a number"):
-        list(Frame({"v": ["1", "x"]}, layout))
-
-
-@pytest.mark.parametrize("cut", [0.2, 0.6, 0.99])
-def test_a_truncated_file_is_one_line(tmp_path: Path, cut: float) -> None:
-    """Wherever it ends."""
-    path = Path(as_parquet(tmp_path / "a.parquet", columns()))
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * cut)])
-    with pytest.raises(DataError, match="damaged Parquet file") as caught:
-        list(DataFile(str(path)))
-    assert "\n" not in str(caught.value)
-
-
-def test_flipped_bytes_never_crash(tmp_path: Path) -> None:
-    """They are read, or refused in one line."""
-    path = Path(as_parquet(tmp_path / "a.parquet", columns(500)))
-    good, rng = path.read_bytes(), np.random.default_rng(4)
-    for _ in range(60):
-        broken = bytearray(good)
-        for at in rng.integers(4, len(good), 3).tolist():
-            broken[at] ^= int(rng.integers(1, 256))
-        path.write_bytes(bytes(broken))
-        said = ""
-        try:
-            list(DataFile(str(path), skip_bad=True))
-        except (DataError, EmptyDataError) as error:
-            said = str(error)
-        assert "\n" not in said
-
-
-@pytest.mark.parametrize("data", [5, "x.csv", [1, 2], np.zeros((3, 2))], ids=lambda d: type(d).__name__)
-def test_what_is_no_table_is_refused(data: object) -> None:
-    """With what would be one."""
-    with pytest.raises(UsageError, match="a pandas or Arrow table"):
-        Reference.from_frame(data)
-
-
-def test_mappings_of_wrong_columns_are_refused() -> None:
-    """Lengths differ, a text, a generator; no rows at all."""
-    with pytest.raises(DataError, match="different lengths"):
-        Frame({"a": [1], "b": [1, 2]})
-    with pytest.raises(DataError, match="column 'a'"):
-        Frame({"a": "text"})
-    with pytest.raises(DataError, match="column 'a'"):
-        Frame({"a": (i for i in range(3))})
-    with pytest.raises(EmptyDataError, match="no rows"):
-        list(Frame({}))
-    with pytest.raises(EmptyDataError, match="no rows"):
-        list(Frame(pd.DataFrame({"a": []})))
-
-
-def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line, exit 2."""
-    path = as_parquet(tmp_path / "a.parquet", columns())
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UsageError, match=r"pilotfish\[parquet\]"):
-        list(DataFile(path))
 
 
 # -- in a notebook, and in the commands
