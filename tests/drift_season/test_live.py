@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pilotfish_agent.drift.latch import Entry
-from pilotfish_agent.drift.strata import of_reference
+from pilotfish_agent.drift.strata import HOUR, of_reference
 from pilotfish_agent.drift.tables import build, load, save
 from pilotfish_agent.drift.watch import DriftWatch
 from pilotfish_agent.windows.ticks import RowSplitter, TickRule, TickSplitter
@@ -106,6 +107,16 @@ def test_no_tick_lies_in_two_hours() -> None:
         told = [set(hours.of(at[a:b]).tolist()) for a, b in itertools.pairwise(cuts)]
         assert all(len(t) <= 1 for t in told)
         assert len(closes) > 2
+
+
+def test_the_budget_of_ticks_longer_than_an_hour() -> None:
+    """They close each hour where hours are told apart, so the budget is one of hours."""
+    ticks = []
+    for tick in (HOUR / 60, HOUR, 6.0 * HOUR):
+        request = DriftWatch("m", daily(), replace(FAST, tick=tick)).table_request()
+        assert request is not None
+        ticks.append(request.budget_ticks)
+    assert ticks == [43_200, 720, 720]
 
 
 def test_a_log_without_times_is_refused() -> None:

@@ -19,6 +19,7 @@ from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.options import Config
 from pilotfish_agent.drift.redact import redacted
 from pilotfish_agent.drift.reference import FeatureReference, identity
+from pilotfish_agent.drift.strata import HOUR
 from pilotfish_agent.drift.streams import PREDICTION
 from pilotfish_agent.drift.tables import StreamTables, TableSpec, cache_key
 from pilotfish_agent.drift.tested import LATENCY, Ints, Tested
@@ -56,15 +57,16 @@ class TableRequest:
         )
 
 
-def budget_ticks(config: Config) -> float:
-    """A: ticks per allowed false alarm, replicas counted in."""
-    return config.false_alarms.ticks(config.tick, config.replicas)
+def budget_ticks(config: Config, streams: Tested | None = None) -> float:
+    """A: ticks per allowed false alarm, replicas counted in; where hours are told apart none is longer than one."""
+    apart = streams is not None and streams.strata.count > 1
+    return config.false_alarms.ticks(min(config.tick, HOUR) if apart else config.tick, config.replicas)
 
 
 def table_request(streams: Tested, config: Config, phis: Mapping[str, float]) -> TableRequest:
     """The tables of all tested streams under the present budget and dependence."""
     specs = tuple(_spec(stream, config, phis) for stream in streams.streams)
-    ticks = budget_ticks(config)
+    ticks = budget_ticks(config, streams)
     return TableRequest(specs, ticks, len(specs), cache_key(streams.reference.id, specs, ticks, len(specs)))
 
 

@@ -343,8 +343,8 @@ class DriftWatch:
     @property
     def threshold(self) -> float:
         """T, nats: where a stream alarms under the budget."""
-        streams = 0 if self.comparison is None else len(self.comparison.streams.streams)
-        return log_threshold(budget_ticks(self.config), max(streams, 1))
+        streams = None if self.comparison is None else self.comparison.streams
+        return log_threshold(budget_ticks(self.config, streams), max(0 if streams is None else len(streams.streams), 1))
 
     @property
     def state(self) -> DriftState:
