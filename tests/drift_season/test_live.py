@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pilotfish_agent.drift import tested
 from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.strata import HOUR, of_reference
 from pilotfish_agent.drift.tables import build, load, save
@@ -160,3 +161,16 @@ def test_tables_by_stratum_survive_their_cache(tmp_path: str) -> None:
             alike = name.startswith(("cat2", "cat3"))  # other and missing: never seen, in no hour
             assert np.array_equal(row, pooled) == alike
             assert alike or (a.pi * np.exp(row)).sum() == pytest.approx(1)
+
+
+def test_binners_of_many_strata_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest make room; all are right."""
+    streams = tested.tested(daily(), 10)
+    wanted = [streams.binners(h) for h in range(24)]
+    monkeypatch.setattr(tested, "MOST_BINNERS", 3 * len(streams.streams))
+    few = tested.tested(daily(), 10)
+    x = np.linspace(-3, 3, 50)
+    for hour in (*range(24), *range(24)):
+        assert few.binners(hour)[0].ids(x).tolist() == wanted[hour][0].ids(x).tolist()
+        assert few.binners(hour)[1] is few.binners(0)[1]
+    assert len(few._binners) <= 4

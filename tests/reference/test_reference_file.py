@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,18 @@ def test_impossible_strata_are_refused(field: str, value: object) -> None:
     """Strata that are unknown, or not those that the streams have, are a damaged reference."""
     data = json.loads(seasonal().to_json())
     data[field] = value
+    with pytest.raises(DataError, match="damaged"):
+        Reference.from_json(json.dumps(data))
+
+
+@pytest.mark.parametrize("edges", [[2.0, 1.0], [1.0, 1.0], [1.0, 1.0 + 1e-14], [1.0, math.nan], [1.0, math.inf]])
+def test_edges_of_a_stratum_that_do_not_ascend_are_refused(edges: list[float]) -> None:
+    """In whichever stratum they are."""
+    data = json.loads(seasonal().to_json())
+    ranked = data["features"][1]
+    ranked["stratum_edges"] = [[h, h + 0.5] for h in range(24)]
+    ranked["counts"], ranked["special"] = [2, 1, 1, 0, 0, 0], positions(2)
+    ranked["stratum_edges"][17] = edges
     with pytest.raises(DataError, match="damaged"):
         Reference.from_json(json.dumps(data))
 

@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 _T = TypeVar("_T", bound=np.generic)
 
 LATENCY: Final = "@latency"
+MOST_BINNERS: Final = 10_000  # kept: some 10 MB
+SHARED: Final = -1  # those of streams whose bins are alike in all strata
 PSEUDO: Final = (PREDICTION, SCORE, LATENCY)
 
 
@@ -62,11 +64,14 @@ class Tested:
     def binners(self, stratum: int) -> tuple[Binner, ...]:
         """What bins the rows of one stratum, one a stream."""
         if stratum not in self._binners:
-            plain = self._binners.get(0) or tuple(s.binner() for s in self.streams)
+            if SHARED not in self._binners:
+                self._binners[SHARED] = tuple(s.binner() for s in self.streams)
+            if len(self._binners) > 1 and len(self._binners) * len(self.streams) > MOST_BINNERS:
+                self._binners.pop(next(reversed(self._binners)))  # the newest: what is read in order comes back last
             places = [narrowed(stratum, self.strata.count, s.strata) for s in self.streams]
             self._binners[stratum] = tuple(
                 one if s.stratum_edges is None else s.binner(at)
-                for one, s, at in zip(plain, self.streams, places, strict=True)
+                for one, s, at in zip(self._binners[SHARED], self.streams, places, strict=True)
             )
         return self._binners[stratum]
 
