@@ -130,6 +130,7 @@ STORIES = (
     Story("frozen", "age", ("100 % of the rows",), ("frozen",), {"age": some(1.0, 43.21)}),
     Story("half frozen", "seconds", (), ("frozen",), {"seconds": some(0.8, 31.0)}),
     Story("a frozen category", "colour", ("'grey'",), ("frozen",), {"colour": some(0.97, "grey")}),
+    Story("a frequent category freezes", "colour", ("'green'",), ("frozen",), {"colour": some(1.0, "green")}),
     Story("a category grows", "colour", ("'green' 2",), (), {"colour": some(0.3, "green")}),
     Story("nulls", "age", ("missing 0 % -> ",), ("nulls",), {"age": some(0.3, np.nan)}),
     Story("missing categories", "colour", ("missing 0 % -> ",), ("nulls",), {"colour": some(0.4, None)}),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,7 @@ UNSURE: Final = 0.15
 VALUES: Final = 50
 """Values below which nothing is said."""
 FROZEN, BEFORE = 0.5, 0.1
+ALL_VALUES, ALL = 100, (0.99, 0.5)
 NULLS, NULL_TIMES = 0.05, 3.0
 NULL_ROWS, NEW_ROWS, ONE_ROWS = 20, 5, 10
 NEW_SHARE: Final = 0.001
@@ -102,26 +103,50 @@ def _fits(case: Case, factor: float) -> bool:
 
 
 def frozen_value(case: Case) -> str:
-    """One value has more than half of the rows, which had less than a tenth before."""
+    """One value has more than half of the rows and had less than a tenth, or has nearly all and had less than half."""
+    later = [block for block in case.blocks if block.tick > case.blocks[0].tick]  # the first tick may be of both kinds
+    for blocks, fewest, share, limit in ((case.blocks, VALUES, FROZEN, _tenth(case.stream)), (later, ALL_VALUES, *ALL)):
+        found = _top(case, blocks)
+        if found is not None and found.rows >= fewest and found.now > share and found.before < limit:
+            return (
+                f"looks frozen: one value has {percent(found.now)} of the rows, at most {percent(found.before)} before"
+            )
+    return ""
+
+
+def _tenth(stream: FeatureReference) -> float:
+    """A tenth, but with few bins a bit more: of a value's share before only that of its bin is known."""
+    return max(BEFORE, 1.05 / (len(stream.counts) - len(stream.special))) if stream.kind == "numeric" else BEFORE
+
+
+class _Top(NamedTuple):
+    """The most frequent value: its share now, that of its bin in the reference, and of how many rows."""
+
+    now: float
+    before: float
+    rows: int
+
+
+def _top(case: Case, blocks: Sequence[Block]) -> _Top | None:
     stream = case.stream
+    shares = stream.counts / max(stream.counts.sum(), 1)
+    if not blocks:
+        return None
     if stream.kind == "categorical":
         levels = len(stream.levels or ())
-        now, before = case.since / max(case.since.sum(), 1.0), stream.counts / max(stream.counts.sum(), 1)
-        b = int(np.argmax(now[:levels])) if levels else 0
-        if not levels or case.since.sum() < VALUES or now[b] <= FROZEN or before[b] >= BEFORE:
-            return ""
-        return f"looks frozen: one value has {percent(float(now[b]))} of the rows"
-    x = numbers(case.blocks)
-    if len(x) < VALUES:
-        return ""
+        counts = np.sum([case.binner(b.stratum).counts(b.values) for b in blocks], axis=0)
+        rows = int(counts.sum())
+        if not levels or not rows:
+            return None
+        place = int(np.argmax(counts[:levels]))
+        return _Top(float(counts[place]) / rows, float(shares[place]), rows)
+    x = numbers(blocks)
+    if not len(x):
+        return None
     values, counts = np.unique([rounded(v) for v in x.tolist()], return_counts=True)
-    top, share = values[int(np.argmax(counts))], float(counts.max() / len(x))
-    place = int(np.argmax(case.binner(case.blocks[-1].stratum).counts([repr(float(top))])))
-    before_share = float(stream.counts[place] / stream.counts.sum())  # of all values of its bin: it had no more
-    limit = max(BEFORE, 1.05 / (len(stream.counts) - len(stream.special)))  # with 8 bins each has more than a tenth
-    if share <= FROZEN or before_share >= limit:
-        return ""
-    return f"looks frozen: one value has {percent(share)} of the rows, at most {percent(before_share)} before"
+    value = float(values[int(np.argmax(counts))])
+    place = int(np.argmax(case.binner(blocks[-1].stratum).counts([repr(value)])))
+    return _Top(float(counts.max()) / len(x), float(shares[place]), len(x))
 
 
 def null_spike(case: Case) -> str:
