@@ -76,6 +76,8 @@ EVENTS = (
 STEP_SECONDS = 0.5
 """Between two drains: rows are judged once a tick (seconds), so this is delay enough, at half a millisecond a step."""
 LISTEN_RETRY = 5.0
+SHARED = ".shared"
+"""Folder beside those of the instances, whose names never begin with a dot."""
 FAILURES = 10
 """Failed steps in a row after which the agent ends, so that the guard starts it with a clean slate."""
 START_ANEW = 75  # EX_TEMPFAIL of sysexits.h: the guard starts it again
@@ -420,6 +422,7 @@ def _terms(settings: Settings, target: str, folder: str) -> Terms:
         version=model.version,
         max_features=settings.section("limits").features,
         folder=folder or None,
+        shared=os.path.join(os.path.dirname(folder), SHARED) if folder else None,
     )
 
 

@@ -6,6 +6,7 @@ takes longer than ten minutes is ended and told.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -197,10 +198,21 @@ def main(order_path: str, output: str) -> int:
     if order["kind"] == "phi":
         _make_phis(order["sums"], output)
     else:
-        specs = [_spec(s) for s in order["specs"]]
-        made = table_file.build(specs, order["budget_ticks"], order["streams"])
-        table_file.save(output, specs, order["budget_ticks"], made)
+        _make_tables(order, output)
     return 0
+
+
+def _make_tables(order: Mapping[str, Any], output: str) -> None:
+    """Of fifty replicas that start at once with one cache, one builds and the others find what it has built."""
+    specs, ticks, streams = [_spec(s) for s in order["specs"]], order["budget_ticks"], order["streams"]
+    lock = os.open(f"{output}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # until the process ends
+    if table_file.load(output, specs, ticks, streams) is None:
+        table_file.save(output, specs, ticks, table_file.build(specs, ticks, streams))
+    try:
+        os.unlink(f"{output}.lock")  # who waits for it finds the tables
+    except FileNotFoundError:
+        pass  # who built them has removed it
 
 
 def _make_phis(measured: Mapping[str, Any], output: str) -> None:

@@ -41,8 +41,8 @@ EVENTS = (
 _TOLD = {"alarm": DRIFT_ALARM, "notice": DRIFT_NOTICE, "rise": DRIFT_WORSE, "resolved": DRIFT_RESOLVED}
 
 RETRY_SECONDS = 60.0
-MAX_CACHES = 8
-"""Table caches kept a model: the budget and the reference change by hand, so a few are plenty."""
+MAX_CACHES = 64
+"""Table caches kept in a folder, the newest: a few a model, as budgets and references change by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,8 @@ class Terms:
         target: `target` label.
         drift, features: the sections of those names.
         task: `model.task`; version: `model.version`; max_features: `limits.features`.
-        folder: where checkpoints and table caches go; None keeps nothing.
+        folder: where checkpoints go; None keeps nothing.
+        shared: where table caches go, of all agents of this user; where it is not ours, they go to ``folder``.
     """
 
     target: str
@@ -63,6 +64,7 @@ class Terms:
     version: str | None
     max_features: int
     folder: str | None
+    shared: str | None = None
 
 
 class WatchedModel:
@@ -161,7 +163,7 @@ class WatchedModel:
         tables = self.watch.table_request()
         phi = None if tables is not None else self.watch.phi_request()
         if tables is not None:
-            cache = None if self._terms.folder is None else self._cache(tables.key)
+            cache = self._cache(tables.key)
             self._job = worker.start_tables(tables.specs, tables.budget_ticks, tables.streams, cache)
         elif phi is not None:
             self._job = worker.start_phi(phi)
@@ -183,13 +185,20 @@ class WatchedModel:
         elif (due := self.watch.phi_request()) is not None and set(due.names) == set(result.values):
             self.watch.set_phi(result.values)
 
-    def _cache(self, key: str) -> str:
-        folder = os.path.join(str(self._terms.folder), "tables")
-        os.makedirs(folder, 0o700, exist_ok=True)
-        mine = [e for e in os.scandir(folder) if e.name.startswith(self._stem)]
-        for old in sorted(mine, key=lambda e: e.stat().st_mtime)[: -MAX_CACHES or None]:
-            os.unlink(old.path)
-        return os.path.join(folder, f"{self._stem}-{key}.npz")
+    def _cache(self, key: str) -> str | None:
+        """Where tables of this key are, or are to be: the agents of a host share them."""
+        for folder in (self._terms.shared, self._terms.folder):
+            if folder is None:
+                continue
+            place = os.path.join(folder, "tables")
+            try:
+                os.makedirs(place, 0o700, exist_ok=True)
+                if os.access(place, os.W_OK):
+                    _tidy(place)
+                    return os.path.join(place, f"{key}.npz")
+            except OSError:
+                continue  # a folder of another user, or a full disk: they are built again by the next agent
+        return None
 
     def close(self) -> None:
         """Ends the running job."""
@@ -238,3 +247,10 @@ class WatchedModel:
         path = self._checkpoint()
         if path is not None:
             kept.restore(path, self._events, self.watch.restore)
+
+
+def _tidy(folder: str) -> None:
+    """Removes the oldest caches; one that another agent removes first is gone as well."""
+    caches = [e for e in os.scandir(folder) if e.name.endswith(".npz")]
+    for old in sorted(caches, key=lambda e: e.stat().st_mtime)[: -MAX_CACHES or None]:
+        os.unlink(old.path)
