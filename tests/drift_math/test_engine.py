@@ -108,7 +108,7 @@ def test_the_winner_of_a_sudden_change_is_known(dtype: type[np.float32 | np.floa
         assert (engine.best(0, 0), engine.best(0, 1)) == ("loc+1.6", "loc+1.6")
         assert engine.began(0, 1) == 1
     later = Engine([table], dtype)
-    later.restore(engine.state())
+    later.take(engine.tick, {0: engine.dump(0)})
     assert later.best(0, 1) == "loc+1.6"
 
 
@@ -121,7 +121,9 @@ def test_changes_of_long_ago_are_dated() -> None:
         since.step(now, grows / 2 if tick == 3 else grows, live, tick)
     assert since.began(0, 0) == 70_000
     later = Since(np.full((2, 1), 1.0, np.float32), 1, 1e30)
-    later.restore(since.arrays(), 70_002)
+    later.reset(slice(None), 70_002)
+    for f in (0, 1):
+        later.load(f, np.array([0]), since.dump(f, np.array([0]), 1))
     for tick, wanted in ((70_002, 70_000), (130_000, 97_232), (200_000, 167_232)):
         for one in (since, later):
             one.step(now, grows, live, tick)
@@ -139,7 +141,7 @@ def test_restored_runs_on(seed: int, shift: float, stop: int) -> None:
     engine, later = Engine(tables), Engine(tables)
     for tick in ticks[:stop]:
         engine.step(tick)
-    later.restore(engine.state())
+    later.take(engine.tick, {f: engine.dump(f) for f in range(len(tables))})
     for tick in ticks[stop:]:
         assert close(later.step(tick), engine.step(tick), 0)
     for f in range(len(tables)):
@@ -148,29 +150,49 @@ def test_restored_runs_on(seed: int, shift: float, stop: int) -> None:
         assert close(later.since(f), engine.since(f), 0)
 
 
+@settings(max_examples=15, deadline=None)
+@given(SEEDS, SHIFTS)
+def test_a_stream_goes_on_beside_others(seed: int, shift: float) -> None:
+    """The state of a stream does not depend on what stands beside it; streams without one start anew."""
+    tables = golden.assorted()
+    ticks = golden.draw(tables, seed, 8, shift)
+    engine = Engine(tables, np.float64)
+    for tick in ticks[:5]:
+        engine.step(tick)
+    kept = (4, 2, 0)
+    later, fresh = Engine([tables[f] for f in (*kept, 1)], np.float64), Engine([tables[1]], np.float64)
+    later.take(engine.tick, {i: engine.dump(f) for i, f in enumerate(kept)})
+    for tick in ticks[5:]:
+        found, wanted = later.step([tick[f] for f in (*kept, 1)]), engine.step(tick)
+        assert close(found[:, :3], wanted[:, kept], NEAR)
+        assert close(found[:, 3], fresh.step([tick[1]])[:, 0], NEAR)
+    for i, f in enumerate(kept):
+        assert later.best(i, 0) == engine.best(f, 0)
+        assert later.began(i, 1) == engine.began(f, 1)
+
+
 def test_a_state_is_a_copy() -> None:
     """What a checkpoint holds does not move on with the engine."""
     tables = golden.assorted()
     engine = Engine(tables)
     first, *rest = golden.draw(tables, 3, 5)
     engine.step(first)
-    state = engine.state()
-    before = {name: np.array(value) for name, value in state.items()}
-    for tick in rest:
-        engine.step(tick)
-    assert all((state[name] == before[name]).all() for name in before)
+    for f in range(len(tables)):
+        state = engine.dump(f)
+        before = {name: np.array(value) for name, value in state.items()}
+        for tick in rest:
+            engine.step(tick)
+        assert all((state[name] == before[name]).all() for name in before)
 
 
 @pytest.mark.parametrize("wrong", [{}, {"evidence": np.zeros(3)}])
 def test_a_foreign_state_is_refused(wrong: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]) -> None:
-    """A state of another engine raises and changes nothing."""
+    """A state of another stream raises."""
     engine = Engine([golden.numeric()])
-    tick = [golden.ticks()[0]]
-    engine.step(tick)
-    mine = engine.state()
-    with pytest.raises(ValueError, match="another engine"):
-        engine.restore(Engine([golden.categorical()]).state() if not wrong else {**mine, **wrong})
-    assert all((engine.state()[name] == mine[name]).all() for name in mine)
+    engine.step([golden.ticks()[0]])
+    other = Engine([golden.categorical()]).dump(0) if not wrong else engine.dump(0) | wrong
+    with pytest.raises(ValueError, match="another stream"):
+        Engine([golden.numeric()]).take(1, {0: other})
 
 
 def test_special_bins_must_be_last() -> None:

@@ -164,7 +164,7 @@ def test_running_from_cached_tables_never_imports_scipy(tmp_path: Path) -> None:
         counts = [np.asarray(t.counts) + 3 for t in tables]
         for _ in range(5):
             engine.step(counts)
-        engine.began(0), engine.best(0, 1), engine.state()
+        engine.began(0), engine.best(0, 1), engine.dump(0)
         effect(tables[0].counts, engine.since(0), tables[0].pi)
         Resolve(tables[0], 500, 1).add(counts[0])
         Phi("a", SPECS[0].counts, numeric=True).add(counts[0])

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pilotfish_agent.drift.layout import Reals
+from pilotfish_agent.drift.layout import Ints, Reals
 
 HALF: Final = 1 << 15
 FEWEST: Final = 1e6
@@ -77,22 +77,21 @@ class Since:
         self.counts[which] = 0
         self.tick[which] = tick
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """The state, for a checkpoint."""
+    def dump(self, f: int, columns: Ints, size: int) -> dict[str, NDArray[Any]]:
+        """The state of one stream: of these alternatives, of its first ``size`` bins."""
         return {
-            "cusum": self.cusum,
-            "reset_at": self.base + self.reset_at.astype(np.int64),
-            "since": self.counts,
-            "since_tick": self.tick,
+            "cusum": self.cusum[f, columns],
+            "reset_at": self.base + self.reset_at[f, columns].astype(np.int64),
+            "since": self.counts[f, :size].copy(),
+            "since_tick": self.tick[f : f + 1].copy(),
         }
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]], tick: int) -> None:
-        """Back from `arrays` at ``tick``."""
-        self.base = max(0, tick - HALF)
-        self.cusum[:] = arrays["cusum"]
-        self.reset_at[:] = np.maximum(arrays["reset_at"] - self.base, 0)
-        self.counts[:] = arrays["since"]
-        self.tick[:] = arrays["since_tick"]
+    def load(self, f: int, columns: Ints, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Back from `dump`, once `reset` has been told the tick."""
+        self.cusum[f, columns] = arrays["cusum"]
+        self.reset_at[f, columns] = np.maximum(arrays["reset_at"] - self.base, 0)
+        self.counts[f, : len(arrays["since"])] = arrays["since"]
+        self.tick[f] = arrays["since_tick"][0]
 
     def _at(self, tick: int) -> int:
         """A tick counted from ``base``, which moves on where it has to."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pilotfish_agent.drift.alternatives import Alternatives
 from pilotfish_agent.drift.dictionary import PLUGINS
-from pilotfish_agent.drift.layout import Ints, Real, Reals
+from pilotfish_agent.drift.layout import Real, Reals
 from pilotfish_agent.drift.tables import StreamTables
 
 
@@ -32,7 +33,7 @@ class Stratified:
     def __init__(self, tables: Sequence[Sequence[StreamTables]], dtype: type[Real]) -> None:
         known: dict[tuple[int, ...], int] = {}
         self._parts: list[Alternatives] = []
-        self._columns: list[Ints] = []
+        self._columns: list[NDArray[np.int16]] = []
         self._which: list[int] = []
         self.size = max(len(own[0].names) for own in tables) - len(PLUGINS)
         for stratum in zip(*tables, strict=True):
@@ -49,21 +50,22 @@ class Stratified:
             fixed = np.exp(first.log_weights[: -len(PLUGINS)])
             self.order[f, : len(fixed)] = np.arange(len(fixed))
             self.weights[f, : len(fixed)] = fixed / fixed.sum()
-        self._gains: list[Reals] = [np.zeros((2, *part.weights.shape), dtype) for part in self._parts]
+        columns = max(part.weights.shape[1] for part in self._parts)
+        self._gains: Reals = np.zeros((2, len(tables), columns), dtype)
         self.stratum = 0
 
     def gains(self, now: Reals, cumulated: Reals, rows: Reals, out: Reals) -> None:
         """As `Alternatives.gains`, by the tables of the tick's stratum."""
         which = self._which[self.stratum]
-        found = self._gains[which]
+        found = self._gains[..., : self._parts[which].weights.shape[1]]
         self._parts[which].gains(now, cumulated, rows, found)
         out[..., : self.size] = np.take_along_axis(found, self._columns[which][None], axis=2)
         out[..., self.size :] = 0
 
 
-def _columns(part: Alternatives, size: int) -> Ints:
+def _columns(part: Alternatives, size: int) -> NDArray[np.int16]:
     """Where each alternative of the tables stands in a part, (F, size); its first column where there is none."""
-    found = np.zeros((len(part.order), size), np.int64)
+    found = np.zeros((len(part.order), size), np.int16)
     for f, order in enumerate(part.order[:, : part.size]):
         places = np.flatnonzero(order >= 0)
         found[f, order[places]] = places

@@ -128,31 +128,21 @@ class _Group:
         self.coarse.counts[:, which] = 0
         self.fine.counts[:, which] = 0
 
-    def _own(self) -> Arrays:
-        return {
-            "evidence": self.evidence,
-            "sudden": self._sudden,
-            "coarse": self.coarse.counts,
-            "fine": self.fine.counts,
-        }
-
-    def _views(self, i: int, size: int) -> Arrays:
-        """The state of one member without padding; a boolean index copies, so `load` writes by `_own` names."""
-        used, groups = self.fixed.weights[i] > 0, int(self._folds[i])
-        return {
-            "evidence": self.evidence[:, i, used],
-            "cusum": self.since.cusum[i, used],
-            "reset_at": self.since.base + self.since.reset_at[i, used].astype(np.int64),
-            "since": self.since.counts[i, :size],
-            "since_tick": self.since.tick[i : i + 1],
-            "sudden": np.array([np.count_nonzero(used[:s]) if s >= 0 else -1 for s in self._sudden[:, i]]),
-            "coarse": self.coarse.counts[:, i, :groups],
-            "fine": self.fine.counts[:, i, :size],
-        }
+    def _columns(self, i: int) -> Ints:
+        """Where the alternatives of a member stand, in the order of its table."""
+        order = self.fixed.order[i]
+        return np.argsort(order, kind="stable")[np.count_nonzero(order < 0) :]
 
     def dump(self, i: int, size: int) -> Arrays:
-        """The state of one member of ``size`` bins."""
-        return {name: array.copy() for name, array in self._views(i, size).items()}
+        """The state of one member of ``size`` bins, without padding."""
+        columns = self._columns(i)
+        sudden = self._sudden[:, i]
+        return {
+            "evidence": self.evidence[:, i, columns],
+            "sudden": np.where(sudden < 0, -1, self.fixed.order[i, sudden]),
+            "coarse": self.coarse.counts[:, i, : self._folds[i]].copy(),
+            "fine": self.fine.counts[:, i, :size].copy(),
+        } | self.since.dump(i, columns, size)
 
     def load(self, i: int, size: int, arrays: Arrays) -> None:
         """Back from `dump`.
@@ -160,29 +150,16 @@ class _Group:
         Raises:
             ValueError: it is another stream's.
         """
-        mine = self._views(i, size)
+        mine, columns = self.dump(i, size), self._columns(i)
         if any(name not in arrays or np.size(arrays[name]) != value.size for name, value in mine.items()):
             raise ValueError("state of another stream")
         given = {name: np.asarray(arrays[name]).reshape(value.shape) for name, value in mine.items()}
-        used = np.flatnonzero(self.fixed.weights[i] > 0)
-        self.evidence[:, i, used] = given["evidence"]
-        self.since.cusum[i, used] = given["cusum"]
-        self.since.reset_at[i, used] = np.maximum(given["reset_at"] - self.since.base, 0)
-        self.since.counts[i, :size] = given["since"]
-        self.since.tick[i] = given["since_tick"][0]
-        self._sudden[:, i] = [used[s] if 0 <= s < len(used) else -1 for s in given["sudden"].astype(int).tolist()]
-        self.coarse.counts[:, i, : int(self._folds[i])] = given["coarse"]
+        place = {int(self.fixed.order[i, c]): int(c) for c in columns}
+        self.evidence[:, i, columns] = given["evidence"]
+        self._sudden[:, i] = [place.get(int(j), -1) for j in given["sudden"]]
+        self.coarse.counts[:, i, : self._folds[i]] = given["coarse"]
         self.fine.counts[:, i, :size] = given["fine"]
-
-    def arrays(self) -> Arrays:
-        """The state, as it is."""
-        return self._own() | self.since.arrays()
-
-    def restore(self, arrays: Arrays, tick: int) -> None:
-        """Back from `arrays` at ``tick``."""
-        self.since.restore(arrays, tick)
-        for name, array in self._own().items():
-            array[:] = arrays[name]
+        self.since.load(i, columns, given)
 
 
 class Engine:
@@ -270,31 +247,6 @@ class Engine:
         else:
             group, i = self._place[f]
             group.reset(i, self._tick)
-
-    def state(self) -> dict[str, Any]:
-        """Arrays for a checkpoint, by name; those of all groups of streams one after the other."""
-        parts = [group.arrays() for group in self._groups]
-        state = {name: np.concatenate([p[name].ravel() for p in parts]) for name in parts[0]}
-        return state | {"tick": np.array([self._tick])}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Back from `state` of an engine over the same tables.
-
-        Raises:
-            ValueError: the shapes are another engine's.
-        """
-        mine = self.state()
-        if any(name not in state or np.shape(state[name]) != value.shape for name, value in mine.items()):
-            raise ValueError("state of another engine")
-        parts = [group.arrays() for group in self._groups]
-        self._tick = int(state["tick"][0])
-        saved: list[Arrays] = [{} for _ in parts]
-        for name in parts[0]:
-            ends = np.cumsum([p[name].size for p in parts])[:-1]
-            for part, into, piece in zip(parts, saved, np.split(np.asarray(state[name]), ends), strict=True):
-                into[name] = piece.reshape(part[name].shape)
-        for group, arrays in zip(self._groups, saved, strict=True):
-            group.restore(arrays, self._tick)
 
     @property
     def tick(self) -> int:
