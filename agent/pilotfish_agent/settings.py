@@ -16,7 +16,7 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,99}\Z")
 
 RESERVED_LABELS = frozenset(  # a list of words reads better as words
     """
-    alert bin cause class code collector component digest direction domain driver estimated event feature
+    alert bin cause class code collector component digest direction domain driver estimated event explanation feature
     finish_reason format framework gpu kind le level method metric mode model model_version name operation outcome
     phase probe protocol python quantile reason receiver reference_id resource role server severity signal slice
     source state target test uuid version xid
