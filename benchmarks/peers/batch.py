@@ -24,14 +24,13 @@ Table = dict[str, Any]
 def table(rows: int, seed: int, shift: float = 0.0) -> Table:
     """20 numbers of five shapes, the first one moved by ``shift``; 5 of seven levels, as lists of texts."""
     rng = np.random.default_rng([SEED, seed])
-    draw = (
+    draw: tuple[Callable[[int], Any], ...] = (
         rng.standard_normal,
         rng.standard_exponential,
         rng.random,
         lambda n: rng.standard_t(3, n),
-        rng.standard_cauchy,
+        lambda n: np.exp(rng.standard_normal(n)),
     )
-    draw = (*draw[:4], lambda n: np.exp(rng.standard_normal(n)))
     numbers: Table = {f"n{j}": draw[j % len(draw)](rows) for j in range(NUMERIC)}
     numbers[SHIFTED] = numbers[SHIFTED] + shift
     levels = {f"c{j}": [f"level {i}" for i in rng.choice(len(SHARES), rows, p=SHARES)] for j in range(CATEGORICAL)}

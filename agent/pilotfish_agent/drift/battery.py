@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from pilotfish_agent.drift.builder import MAX_ROWS, SEED
+from pilotfish_agent.drift.builder import SEED
 from pilotfish_agent.drift.check import StreamCheck, columns
 from pilotfish_agent.drift.composites import derived
 from pilotfish_agent.drift.kept import KeptColumn, Sample
@@ -21,6 +21,8 @@ from pilotfish_core.errors import UsageError
 from pilotfish_core.nouns import Column, ObservationBatch
 
 ALL: Final = "all"
+VALUES: Final = 50_000
+"""Numbers of a stream that are kept of each side: more would cost seconds and tell hardly more."""
 VECTORS: Final = 2_000
 """Rows of an embedding that are kept: its tests take no more."""
 NO_VALUES: Final = "reference holds no raw values"
@@ -47,14 +49,14 @@ def need_values(modules: Mapping[str, ModuleType]) -> bool:
 
 
 class RawValues:
-    """The raw values of one side: of numeric streams, and the vectors of embeddings; a uniform sample beyond 2M rows.
+    """The raw values of one side: of numeric streams, and the vectors of embeddings: a uniform sample of the rows.
 
     Args:
         reference: says which streams are numeric.
         task: `model.task`.
     """
 
-    def __init__(self, reference: Reference, task: str = "auto", most: int = MAX_ROWS) -> None:
+    def __init__(self, reference: Reference, task: str = "auto", most: int = VALUES) -> None:
         self._reference, self._task = reference, task
         self._sample, self._few = Sample(most, SEED), Sample(VECTORS, SEED)
         self._columns = {f.name: KeptColumn() for f in reference.features if f.kind == "numeric"}

@@ -70,6 +70,7 @@ class KeptColumn:
     beyond: int = 0
     _last: float = -math.inf
     _characters: int = 0
+    _known: dict[str | None, int] = field(default_factory=lambda: dict.fromkeys((None, *MISSING_WORDS), _MISSING))
 
     def add(self, column: Column, chosen: Ints | None, at: Ints, size: int) -> None:
         """Keeps a batch's chosen rows at positions ``at``; ``size`` is how many rows will be held then."""
@@ -90,7 +91,10 @@ class KeptColumn:
         self.rising = False
         if self.codes is None:
             self.codes = np.full(len(self.values), _MISSING, np.int32)
-        codes = np.fromiter(map(self._code, column), np.int32, len(column))
+        try:  # nearly always all texts are known
+            codes = np.fromiter(map(self._known.__getitem__, column), np.int32, len(column))
+        except KeyError:
+            codes = np.fromiter(map(self._code, column), np.int32, len(column))
         self.seen += int((codes != _MISSING).sum())
         self.beyond += int((codes == _BEYOND).sum())
         self.codes[at] = codes if chosen is None else codes[chosen]
@@ -103,7 +107,7 @@ class KeptColumn:
         if code is None:
             if len(self.texts) >= MAX_TEXTS or len(text) > _MAX_TEXT or self._characters >= MAX_CHARACTERS:
                 return _BEYOND
-            code = self.texts[text] = len(self.texts)
+            code = self.texts[text] = self._known[text] = len(self.texts)
             self._characters += len(text)
         return code
 

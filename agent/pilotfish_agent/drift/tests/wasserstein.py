@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+
 from pilotfish_agent.drift.layout import Floats
-from pilotfish_agent.drift.tests._part import Side, TestResult, of_values
+from pilotfish_agent.drift.tests._part import Side, TestResult, gaps, of_values
 
 NAME: Final = "wasserstein"
 KINDS: Final = ("numeric",)
@@ -18,6 +20,5 @@ def compare(reference: Side, current: Side) -> TestResult:
 
 
 def _found(a: Floats, b: Floats) -> tuple[float, float | None]:
-    from scipy.stats import wasserstein_distance
-
-    return float(wasserstein_distance(a, b)) / float(a.std() or 1.0), None
+    apart, widths = gaps(a, b)
+    return float((np.abs(apart) * widths).sum()) / float(a.std() or 1.0), None
