@@ -166,7 +166,7 @@ def own_tables(each: int) -> Result:
 
 @bar("null, short: references of levels and integers at a tenth of the budget", "<= .02, the reference's ticks")
 def own_short() -> Result:
-    return own_tables(60)
+    return own_tables(40)
 
 
 @bar("null: references of levels and integers at a tenth of the budget", "<= .02, the reference's ticks", slow=True)
