@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pilotfish_agent.drift import seasonal, strata
 from pilotfish_agent.drift.composites import derived, streams
 from pilotfish_agent.drift.decided import Bins, decide
+from pilotfish_agent.drift.fits import Fits
 from pilotfish_agent.drift.frames import Frame
 from pilotfish_agent.drift.kept import KeptColumn, Sample
 from pilotfish_agent.drift.layout import MIN_REFERENCE_ROWS
@@ -25,10 +26,10 @@ from pilotfish_agent.drift.reference import (
 )
 from pilotfish_agent.drift.rows import Rows
 from pilotfish_agent.drift.strata import COUNTS, Strata
-from pilotfish_agent.drift.streams import prediction_columns, split_lists
+from pilotfish_agent.drift.streams import prediction_columns
 from pilotfish_agent.drift.tested import LATENCY
 from pilotfish_agent.drift.timed import Counts, Dependence, Plan, Says, dependence, in_time_order, once_a_tick
-from pilotfish_agent.drift.vectors import Fitted, Lists
+from pilotfish_agent.drift.vectors import Fitted
 from pilotfish_agent.windows.binning import StratumBinner, floats
 from pilotfish_core.config import choice, option
 from pilotfish_core.errors import DataError, EmptyDataError
@@ -107,12 +108,12 @@ class ReferenceBuilder:
     _columns: dict[str, KeptColumn] = field(init=False, default_factory=dict)
     _times: KeptColumn | None = field(init=False, default=None)
     _says: KeptColumn = field(init=False, default_factory=KeptColumn)
-    _lists: Lists = field(init=False)
+    _fits: Fits = field(init=False)
 
     def __post_init__(self) -> None:
         """Starts empty."""
         self._sample = Sample(self.max_rows, self.seed)
-        self._lists = Lists(self.seed)
+        self._fits = Fits(self.seed, self.types)
 
     @property
     def rows(self) -> int:
@@ -124,9 +125,8 @@ class ReferenceBuilder:
         first = self.rows
         chosen, at = self._sample.place(batch.rows)
         size = self._sample.kept
-        columns, lists = split_lists(self._of(batch))
-        self._lists.add(lists, first, chosen, at, size)
-        for name, column in columns.items():
+        batch = self._fits.answered(batch)
+        for name, column in self._fits.add(self._of(batch), first, chosen, at, size).items():
             if name not in self._columns:
                 # A column that comes late was missing until now.
                 self._columns[name] = KeptColumn(rising=self.rows == batch.rows)
@@ -177,7 +177,7 @@ class ReferenceBuilder:
             raise EmptyDataError(
                 "too few rows for a reference", got=self.rows, expected=f"at least {MIN_REFERENCE_ROWS}, better 10,000"
             )
-        fitted, unfit = self._lists.fitted()
+        fitted, unfit = self._fits.fitted()
         bins, ignored = self._bins(fitted, unfit)
         if not bins:
             raise DataError(
@@ -222,7 +222,7 @@ class ReferenceBuilder:
         """
         if self._times is None or self.rows < MIN_REFERENCE_ROWS:
             return "none"
-        fitted, unfit = self._lists.fitted()
+        fitted, unfit = self._fits.fitted()
         bins, _ = self._bins(fitted, unfit)
         _, ids = self._count(bins, fitted)
         trial = strata.probe(self._times.numbers(self._sample.kept), self._zone)
@@ -232,7 +232,7 @@ class ReferenceBuilder:
         """The bin of each row held, by stream, -1 where it does not speak of it, and the rows' times."""
         if self._times is None:
             return {}, np.zeros(0)
-        fitted, unfit = self._lists.fitted()
+        fitted, unfit = self._fits.fitted()
         bins, _ = self._bins(fitted, unfit)
         return self._count(bins, fitted)[1], self._times.numbers(self._sample.kept)
 

@@ -20,7 +20,7 @@ from pilotfish_agent.drift.options import Config
 from pilotfish_agent.drift.redact import redacted
 from pilotfish_agent.drift.reference import FeatureReference, identity
 from pilotfish_agent.drift.strata import HOUR
-from pilotfish_agent.drift.streams import PREDICTION
+from pilotfish_agent.drift.streams import OUTPUT, PREDICTION
 from pilotfish_agent.drift.tables import StreamTables, TableSpec, cache_key
 from pilotfish_agent.drift.tested import LATENCY, Ints, Tested
 from pilotfish_agent.drift.tick_clock import Tick
@@ -134,6 +134,7 @@ class Comparison:
         self._waiting: list[tuple[Ints, Tick]] = []
         self._known = {s.name for s in streams.reference.features} | {*streams.reference.columns}
         self._known |= {i.name for i in streams.reference.ignored}
+        self._known |= {PREDICTION} if OUTPUT in streams.reference.encoders else set()  # answers that are texts
 
     @property
     def seen(self) -> int:

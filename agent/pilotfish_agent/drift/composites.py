@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from pilotfish_agent.drift.encoders._part import Part
+from pilotfish_agent.drift.streams import OUTPUT, is_text
 from pilotfish_core import registry
 from pilotfish_core.nouns import Column, ObservationBatch
 
@@ -44,6 +45,8 @@ def derived(batch: ObservationBatch, encoders: Encoders) -> ObservationBatch:
 
     A column that the batch lacks has no parts: they are missing as any other stream that it lacks.
     """
+    if OUTPUT in encoders and encoders[OUTPUT]["kind"] == "text":
+        batch = with_texts(batch)
     present = [name for name in encoders if name in batch.features]
     if not present:
         return batch
@@ -51,6 +54,13 @@ def derived(batch: ObservationBatch, encoders: Encoders) -> ObservationBatch:
     for name in present:
         features.update(encoded(name, batch.features[name], batch.rows, encoders[name]))
     return replace(batch, features=features)
+
+
+def with_texts(batch: ObservationBatch) -> ObservationBatch:
+    """The batch with predictions that are texts as the feature `output`."""
+    if batch.prediction is None or not is_text(batch.prediction) or OUTPUT in batch.features:
+        return batch
+    return replace(batch, features={**batch.features, OUTPUT: batch.prediction}, prediction=None)
 
 
 def encoded(name: str, column: Column, rows: int, encoder: Mapping[str, Any]) -> dict[str, Column]:

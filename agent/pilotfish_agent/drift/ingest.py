@@ -84,7 +84,7 @@ def sound(batch: ObservationBatch) -> ObservationBatch:
     """The batch with every column as `sane` makes it."""
     features = {name: sane(column, batch.rows, lists=True) for name, column in batch.features.items()}
     predicted = _sound_predictions(batch) or replace(batch, prediction=None, probabilities=None)
-    latency = None if batch.latency is None else floats(sane(batch.latency, batch.rows))
+    latency: Any = None if batch.latency is None else floats(sane(batch.latency, batch.rows))
     return replace(predicted, features=features, latency=latency)
 
 
@@ -228,7 +228,9 @@ class OpenTick:
         encoders = self._streams.reference.encoders
         held = [
             (*_of(self._streams, batch, self._task, features, predictions), self._speaks_of(batch))
-            for batch, features, predictions in ((derived(b, encoders), f, p) for b, f, p in self._held)
+            for batch, features, predictions in (
+                (derived(b, encoders), f if b.features else p, p) for b, f, p in self._held
+            )
         ]
         self._held, self._held_rows = [], 0
         binners = self._streams.binners(self.stratum)

@@ -5,7 +5,6 @@ The lines of a batch are joined to one array and parsed at once: half the cost o
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from pilotfish import described
+from pilotfish_agent.drift.list_columns import OBJECTS, ListColumns
 from pilotfish_agent.drift.rows import (
     BATCH_CELLS,
     BATCH_ROWS,
@@ -26,7 +27,7 @@ from pilotfish_agent.drift.rows import (
     check_names,
     times,
 )
-from pilotfish_agent.drift.streams import with_output
+from pilotfish_agent.drift.streams import OUTPUT, with_output
 from pilotfish_agent.windows.binning import EXACT, MISSING_WORDS, canonical, number
 from pilotfish_core.errors import DataError
 from pilotfish_core.nouns import Column, ObservationBatch
@@ -69,11 +70,18 @@ class JsonRows:
     layout: Layout
     bad: BadRows
     rows: int = 0
-    names: dict[str, None] = field(default_factory=dict)
+    _raw: dict[str, None] = field(default_factory=dict)
     _timed: bool | None = None
     _width: int | None = None
-    _widths: dict[str, int] = field(default_factory=dict)
+    _objects: bool | None = None
+    _lists: ListColumns = field(default_factory=ListColumns)
     _models: set[str] = field(default_factory=set)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features seen."""
+        answers = self._lists.names(OUTPUT) if self._objects else ()
+        return tuple(dict.fromkeys([*(name for raw in self._raw for name in self._lists.names(raw)), *answers]))
 
     def read(self, file: BinaryIO) -> Iterator[Rows]:
         """Batches of the file; a bad row ends them, unless bad rows are skipped."""
@@ -81,7 +89,7 @@ class JsonRows:
         for lines in blocks(file):
             for start in range(0, len(lines), BATCH_ROWS):
                 self._take(lines[start : start + BATCH_ROWS], held)
-                cells = len(self.names) + sum(self._widths.values())
+                cells = len(self._raw) + sum(self._lists.widths.values())
                 if len(held.records) >= min(BATCH_ROWS, max(100, BATCH_CELLS // max(cells, 1))):
                     yield from self._rows(held)
                     held = Held()
@@ -179,8 +187,12 @@ class JsonRows:
                 self.bad.add(numbers[i], column, got, expected)
 
         moments = self._times(records, refuse)
-        features = self._features(records, refuse)
-        prediction, probabilities = self._predictions([r.get("prediction") for r in records], refuse)
+        features = self._features(records, numbers, refuse)
+        answers = [r.get("prediction") for r in records]
+        if self._answers_objects(answers):
+            features |= self._lists.columns(OUTPUT, answers, numbers)
+            answers = [None] * len(answers)
+        prediction, probabilities = self._predictions(answers, refuse)
         latency = None
         if any("latency" in r for r in records):
             latency = _numeric("latency", [r.get("latency") for r in records], refuse)
@@ -211,29 +223,32 @@ class JsonRows:
             refuse(i, "ts", raw[i], EXPECTED_TIME)
         return found
 
-    def _features(self, records: list[Record], refuse: Any) -> dict[str, Column]:
+    def _features(self, records: list[Record], numbers: list[int], refuse: Any) -> dict[str, Column]:
         dicts = [r.get("features") or {} for r in records]
         shapes = set(map(tuple, dicts))  # the names of each row: mostly one set of them
-        fresh = [n for n in dict.fromkeys(chain.from_iterable(shapes)) if n not in self.names]
+        fresh = [n for n in dict.fromkeys(chain.from_iterable(shapes)) if n not in self._raw]
         fresh = [n for n in fresh if n not in self.layout.ignore]
         if fresh:
             check_names(self.bad.name, fresh)
-            self.names.update(dict.fromkeys(fresh))
-            check_names(self.bad.name, self.names)
+            self._raw.update(dict.fromkeys(fresh))
+            check_names(self.bad.name, self._raw)
         if not any(shapes):
             return {}
         if len(shapes) == 1:
             found = dict(zip(next(iter(shapes)), zip(*map(dict.values, dicts), strict=True), strict=True))
-            raw = {name: list(found[name]) if name in found else [None] * len(dicts) for name in self.names}
+            raw = {name: list(found[name]) if name in found else [None] * len(dicts) for name in self._raw}
         else:
-            raw = {name: [d.get(name) for d in dicts] for name in self.names}
-        columns = {name: self._column(name, values, refuse) for name, values in raw.items()}
-        return {name: column for name, column in columns.items() if column is not None}
+            raw = {name: [d.get(name) for d in dicts] for name in self._raw}
+        columns: dict[str, Column] = {}
+        for name, values in raw.items():
+            types = set(map(type, values))
+            if self._lists.holds(name, types):
+                columns.update(self._lists.columns(name, values, numbers))
+            else:
+                columns[name] = self._column(name, values, types, refuse)
+        return columns
 
-    def _column(self, name: str, values: list[Any], refuse: Any) -> Column | None:
-        types = set(map(type, values))
-        if list in types or (name in self._widths and types == {_NONE}):
-            return self._vectors(name, values)
+    def _column(self, name: str, values: list[Any], types: set[type], refuse: Any) -> Column:
         if not types <= _SCALARS:
             for i, value in enumerate(values):
                 if type(value) not in _SCALARS:
@@ -244,17 +259,15 @@ class JsonRows:
             return _numeric(name, values, refuse)
         return scalars(values, types)
 
-    def _vectors(self, name: str, values: list[Any]) -> Column:
-        """Lists of numbers as rows, as wide as the first one of the file; NaN throughout what is none of them."""
-        width = self._widths.get(name)
-        if width is None:
-            width = self._widths[name] = len(next(v for v in values if type(v) is list))
-        out = np.full((len(values), width), np.nan)
-        for i, value in enumerate(values):
-            if type(value) is list and len(value) == width and set(map(type, value)) <= _NUMBER:
-                with contextlib.suppress(OverflowError):  # a whole number beyond any float
-                    out[i] = value
-        return out
+    def _answers_objects(self, values: list[Any]) -> bool:
+        """Whether the file's answers are lists of objects (boxes, entities), by the first one."""
+        if self._objects is None:
+            first = next((v for v in values if v is not None), None)
+            if first is None:
+                return False
+            self._objects = type(first) is list and described.is_objects(first)
+            self._lists.widths.update({OUTPUT: OBJECTS} if self._objects else {})
+        return self._objects
 
     def _predictions(self, values: list[Any], refuse: Any) -> tuple[Column | None, Any]:
         """(prediction, probabilities) columns: one of them, or none."""

@@ -8,7 +8,6 @@ Pure functions; used by the builder, the watch and replay alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -68,12 +67,6 @@ def is_class(values: Column, task: str = "auto") -> bool:
 def is_list(column: Column) -> bool:
     """True for a column of lists of numbers: float64 of shape (rows, numbers a list)."""
     return getattr(column, "ndim", 1) == 2
-
-
-def split_lists(columns: Mapping[str, Column]) -> tuple[dict[str, Column], dict[str, Column]]:
-    """The plain columns, and those of lists of numbers."""
-    plain = {name: column for name, column in columns.items() if not is_list(column)}
-    return plain, {name: column for name, column in columns.items() if name not in plain}
 
 
 def with_output(batch: ObservationBatch) -> ObservationBatch:

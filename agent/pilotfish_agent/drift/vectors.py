@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from pilotfish_agent.drift import composites
 from pilotfish_agent.drift.encoders import embedding
 from pilotfish_agent.drift.kept import KeptColumn
-from pilotfish_agent.drift.reference import Ignored
 from pilotfish_core.nouns import Column
 
 Ints = NDArray[np.int64]
@@ -107,32 +106,3 @@ class Vectors:
             parts[stream] = KeptColumn(rising=False)
             parts[stream].add(values, None, at, self._first + len(rows))
         return Fitted(encoder, self._first + start, parts)
-
-
-@dataclass(slots=True)
-class Lists:
-    """All columns of lists.
-
-    Args:
-        seed: of the fits.
-    """
-
-    seed: int
-    _columns: dict[str, Vectors] = field(default_factory=dict)
-
-    def add(self, columns: Mapping[str, Column], first: int, chosen: Ints | None, at: Ints, size: int) -> None:
-        """Takes a batch's columns of lists, of which the first row is row ``first``; the rest as `KeptColumn.add`."""
-        for name, column in columns.items():
-            self._columns.setdefault(name, Vectors(name, self.seed)).add(column, first, chosen, at, size)
-
-    def fitted(self) -> tuple[dict[str, Fitted], list[Ignored]]:
-        """The encoders of all columns that have one, and why the others have none."""
-        found: dict[str, Fitted] = {}
-        ignored = []
-        for name, column in self._columns.items():
-            made = column.fitted()
-            if isinstance(made, str):
-                ignored.append(Ignored(name, made))
-            else:
-                found[name] = made
-        return found, ignored
