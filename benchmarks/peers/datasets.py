@@ -17,6 +17,7 @@ import sklearn.datasets
 from numpy.typing import NDArray
 
 from benchmarks.peers import environments
+from benchmarks.peers.worlds import PERMUTED, World
 
 Floats = NDArray[np.float64]
 ROW_SECONDS: Final = 0.1
@@ -55,6 +56,18 @@ class Frame:
     def permuted(self, rng: np.random.Generator) -> Frame:
         """The rows in no order at all, one after the other in time."""
         return replace(self.part(rng.permutation(self.rows)), times=_one_by_one(self.rows), timed=False)
+
+
+def worlds_of(frame: Frame, reference_rows: int, number: int) -> list[World]:
+    """A permuted frame as the peers get it: numbers and levels apart, levels as numbers."""
+    levels = {k: pd.factorize(pd.Series(v))[0].astype(np.float64) for k, v in frame.categorical.items()}
+    result = []
+    for kind, columns in (("numeric", frame.numeric), ("categorical", levels)):
+        if columns:
+            rows = np.stack(list(columns.values()), axis=1)
+            name = f"{PERMUTED} {frame.name} {number:02d} {kind}"
+            result.append(World(name, kind, rows[:reference_rows], rows[reference_rows:], None))  # type: ignore[arg-type]
+    return result
 
 
 def _one_by_one(rows: int) -> Floats:

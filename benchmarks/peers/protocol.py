@@ -20,7 +20,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.peers.worlds import Kind, Values, World, saved
+from benchmarks.peers.worlds import STABLE, Kind, Values, World, saved
+
+
+class Differs(Exception):  # noqa: N818
+    """A replica is not what its package does."""
+
 
 Verdicts = NDArray[np.bool_]
 Judge = Callable[[Values], Verdicts]
@@ -38,7 +43,7 @@ class Windowed:
     Attributes:
         fit: (reference, kind) -> judge; None for a kind that it cannot look at.
         rows: of a window.
-        check: told (reference, windows, kind), says how far a replica equals the package, raises where it does not.
+        check: told (reference, windows, kind), says how far a replica equals the package, raises `Differs` if not.
         stable_rows: of the stable frames at most, for slow ones; the rate is what is reported.
     """
 
@@ -54,7 +59,7 @@ class Sequential:
 
     Attributes:
         make: a fresh one; what it gives takes a value and says whether it alarms.
-        stable_rows: of the stable frame at most, for slow ones.
+        stable_rows: of the stable frame at most, and no real data, for slow ones.
         before: rows it sees before a shift.
         columns: of each shifted frame.
     """
@@ -70,16 +75,18 @@ class Found:
     """What a detector did.
 
     Attributes:
-        alarms: on stable data by kind: [alarms, rows times columns].
+        alarms: on stable frames by world: [alarms, rows times columns].
         delays: by world, rows from the shift to the first alarm of each column; None where it never came.
         cpu: seconds, of all that.
         checks: what the replica was compared with.
+        failed: by world, what it raised instead of an answer.
     """
 
     alarms: dict[str, list[int]] = field(default_factory=dict)
     delays: dict[str, list[int | None]] = field(default_factory=dict)
     cpu: float = 0.0
     checks: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 def each(decide: Callable[[Values], Verdicts | list[bool]]) -> Judge:
@@ -96,7 +103,7 @@ def windowed(detector: Windowed, world: World, found: Found) -> None:
     if world.shifts is None:
         windows = windows[: (detector.stable_rows or len(world.live)) // detector.rows]
         alarms = sum(int(judge(windows[i : i + BLOCK]).sum()) for i in range(0, len(windows), BLOCK))
-        found.alarms[world.kind] = [alarms, windows.size]
+        found.alarms[world.name] = [alarms, windows.size]
     else:
         found.delays[world.name] = window_delays(judge, windows, world.shifts)
     if detector.check is not None and len(found.checks) < CHECKED:
@@ -119,14 +126,13 @@ def window_delays(judge: Judge, windows: Values, shifts: NDArray[np.int64]) -> l
 
 def sequential(detector: Sequential, world: World, found: Found) -> None:
     """One world, value by value; detectors start anew by themselves after an alarm."""
-    if world.kind == "categorical":
+    if world.kind == "categorical" or (detector.stable_rows and world.name not in STABLE and world.shifts is None):
         return
     if world.shifts is None:
         rows, alarms = world.live[: detector.stable_rows], 0
         for column in rows.T:
-            update = detector.make()
-            alarms += sum(map(update, column.tolist()))
-        found.alarms[world.kind] = [alarms, rows.size]
+            alarms += sum(map(detector.make(), column[~np.isnan(column)].tolist()))
+        found.alarms[world.name] = [alarms, rows.size]
     else:
         pairs = list(zip(world.live.T, world.shifts.tolist(), strict=True))[: detector.columns]
         found.delays[world.name] = [
@@ -148,10 +154,15 @@ def measured(detectors: Mapping[str, Windowed | Sequential], folder: pathlib.Pat
     for world in saved(folder):
         for name, detector in detectors.items():
             began = time.process_time()
-            if isinstance(detector, Windowed):
-                windowed(detector, world, result[name])
-            else:
-                sequential(detector, world, result[name])
+            try:
+                if isinstance(detector, Windowed):
+                    windowed(detector, world, result[name])
+                else:
+                    sequential(detector, world, result[name])
+            except Differs:
+                raise
+            except Exception as error:  # noqa: BLE001 - an answer of the peer
+                result[name].failed[world.name] = f"{type(error).__name__}: {error}"
             result[name].cpu += time.process_time() - began
     return result
 

@@ -30,6 +30,8 @@ SHAPES: Final = ("normal",) * 8 + ("lognormal",) * 4 + ("exponential",) * 3 + ("
 LEVELS: Final = np.array([0.35, 0.25, 0.15, 0.10, 0.08, 0.05, 0.02])
 ZIPF: Final = 1 / np.arange(1, 21) / (1 / np.arange(1, 21)).sum()
 STABLE: Final = ("stable numeric", "stable categorical")
+PERMUTED: Final = "permuted"
+"""Names of frames of real data in no order begin so: ``permuted flights 07 numeric``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from evidently.presets import DataDriftPreset
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import chisquare, ks_2samp
 
-from benchmarks.peers.protocol import Judge, Verdicts, Windowed, each, main
+from benchmarks.peers.protocol import Differs, Judge, Verdicts, Windowed, each, main
 from benchmarks.peers.worlds import Kind, Values
 
 FAR, LEVEL = 0.1, 0.05
@@ -101,7 +101,7 @@ def check(reference: Values, windows: Values, kind: Kind, rows: int) -> str:
         wanted = [float(m["value"]) for m in report["metrics"] if m["metric_name"].startswith("ValueDrift")]
         most = max(most, float(np.abs(of(window) - wanted).max()))
     if most > 1e-9:
-        raise AssertionError(f"the report's numbers differ by {most:.1e} from the formulas: its preset has changed")
+        raise Differs(f"the report's numbers differ by {most:.1e} from the formulas: its preset has changed")
     return f"{len(windows)} reports, numbers within {most:.0e}"
 
 

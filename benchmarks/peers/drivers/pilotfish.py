@@ -8,17 +8,32 @@ from __future__ import annotations
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtr
 
+from benchmarks.peers import product
+from benchmarks.peers.datasets import Frame
 from benchmarks.peers.protocol import Found, printed
-from benchmarks.peers.worlds import BUDGET_ROWS, COLUMNS, LEVELS, SHAPES, STABLE, Kind, Values, World, saved, stable
+from benchmarks.peers.worlds import (
+    BUDGET_ROWS,
+    COLUMNS,
+    LEVELS,
+    PERMUTED,
+    SHAPES,
+    STABLE,
+    Kind,
+    Values,
+    World,
+    saved,
+    stable,
+)
 from benchmarks.reference import nulls
 from pilotfish_agent.drift.detectors.shiryaev_roberts import Engine
 from pilotfish_agent.drift.layout import bin_index, edges_from_reference
+from pilotfish_agent.drift.options import Config
 from pilotfish_agent.drift.tables import StreamTables, TableSpec, build
 
 NOTICE, ALARM = NAMES = ("Pilotfish", "Pilotfish, level alarm at .1")
@@ -37,8 +52,8 @@ class Column:
             self.size = len(self.edges) + 4
             self._special: tuple[int, ...] = (self.size - 3, self.size - 2, self.size - 1)
         else:
-            self.edges = np.arange(reference.max())
-            self.size = len(self.edges) + 3
+            self.edges = np.arange(reference.max() + 1)
+            self.size = len(self.edges) + 2
             self._special = ()
         counts = np.bincount(self.bins(reference), minlength=self.size).astype(np.float64)
         self.spec = TableSpec("x", kind, counts, self._special)
@@ -139,18 +154,42 @@ def month(ticks: int, seed: int) -> list[int]:
     return [outcome.count(0), outcome.count(1)]
 
 
+def in_no_order(parts: Sequence[World]) -> list[int]:
+    """Alarms of each level on a frame of real data, through the reference builder and the watch of the product."""
+    before, after = (frame_of(parts, live=live) for live in (False, True))
+    reference, settings = product.built(before), Config()
+    said = product.entries(reference, product.tables_of(reference, settings), after, settings)
+    return [sum(e.kind == kind for e in said) for kind in ("notice", "alarm")]
+
+
+def frame_of(parts: Sequence[World], *, live: bool) -> Frame:
+    """The rows of the worlds side by side; levels are texts again."""
+    columns: dict[Kind, dict[str, Values]] = {"numeric": {}, "categorical": {}}
+    for world in parts:
+        values = world.live if live else world.reference
+        columns[world.kind] |= {f"{world.kind}_{i}": c for i, c in enumerate(values.T)}
+    texts = {n: np.array([f"level {int(x)}" for x in c], object) for n, c in columns["categorical"].items()}
+    times = np.arange(len(values), dtype=np.float64) * (product.TICK / product.ROWS) + live * 1e6
+    return Frame("real", columns["numeric"], texts, times, timed=False)
+
+
 def measured(worlds: Iterable[World]) -> dict[str, Found]:
     """Both levels."""
-    found, calm, began = {name: Found() for name in NAMES}, [], time.process_time()
+    found, began = {name: Found() for name in NAMES}, time.process_time()
+    together: dict[str, list[World]] = {}
     for world in worlds:
         if world.shifts is None:
-            calm.append(world)
+            together.setdefault(world.name.rpartition(" ")[0], []).append(world)
             continue
         for name, level in zip(NAMES, delays(world), strict=True):
             found[name].delays[world.name] = level
-    for name, alarms in zip(NAMES, on_rows(calm), strict=True):
-        found[name].alarms["all"] = [alarms, sum(w.live.size for w in calm)]
-        found[name].cpu = time.process_time() - began
+    for frame, parts in together.items():
+        rows = sum(w.live.size for w in parts)
+        for name, alarms in zip(
+            NAMES, in_no_order(parts) if frame.startswith(PERMUTED) else on_rows(parts), strict=True
+        ):
+            found[name].alarms[frame] = [alarms, rows]
+            found[name].cpu = time.process_time() - began
     return found
 
 
