@@ -37,7 +37,6 @@ from pilotfish_core.nouns import Severity
 WHOLE: Final = -1
 """Position of `@model` among the latches."""
 CONTRIBUTORS: Final = 5
-LARGEST_NATS: Final = 700.0
 CAUSE_TICKS: Final = 2
 """What happened so near to the beginning of a change may be its cause."""
 
@@ -94,9 +93,7 @@ class Judge:
         """
         self.history.add(tick.opened, tick.rows)
         self.tick = tick
-        with np.errstate(over="ignore"):  # evidence saturates: a tick may take it beyond the largest double first
-            levelled = self._streams.levelled(counts, tick.stratum)
-            self.scores = np.minimum(self.engine.step(counts, tick.stratum, levelled), LARGEST_NATS)
+        self.scores = self.engine.step(counts, tick.stratum, self._streams.levelled(counts, tick.stratum))
         if sample is not None:
             self._keep_values(sample)
         if not self.latches and self.scores.max() < self.model_threshold:
