@@ -93,7 +93,8 @@ class Judge:
         """
         self.history.add(tick.opened, tick.rows)
         self.tick = tick
-        self.scores = self.engine.step(counts, tick.stratum, self._streams.levelled(counts, tick.stratum))
+        levelled = self._streams.levelled(counts, tick.stratum)
+        self.scores = self.engine.step(counts, tick.stratum, levelled)
         if sample is not None:
             self._keep_values(sample)
         if not self.latches and self.scores.max() < self.model_threshold:
