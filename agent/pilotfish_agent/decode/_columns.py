@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite, nan
 from typing import Any, Final
 
 from pilotfish_agent import language
+from pilotfish_agent.decode import _lists
 from pilotfish_agent.decode._part import Unreadable
 from pilotfish_core.nouns import Column
 
@@ -29,13 +29,14 @@ ANSWERS: Final = ("prediction", "predictions", "predicted", "predict", "class", 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """The rows of an answer, as the fields of `Observation`."""
+    """The rows of an answer, as the fields of `Observation`; ``outputs``: features of answers that are lists."""
 
     rows: int
     prediction: Column | None = None
     probabilities: Column | None = None
     n_classes: int = 0
     classes: tuple[str, ...] | None = None
+    outputs: Mapping[str, Column] = field(default_factory=dict)
 
 
 _NAMES: Final = tuple(f"f{i}" for i in range(MAX_FEATURES))
@@ -82,6 +83,8 @@ def columns(cells: Mapping[str, Sequence[Any]]) -> dict[str, Column]:
         numbers = numeric(values)
         if numbers is not None:
             found[name] = numbers
+        elif any(type(v) is list for v in values):
+            found[name] = _lists.rows(values)
         else:
             found.update(language.columns(name, [single_text(v) for v in values]))
     return found
@@ -119,6 +122,10 @@ def _cell(name: str, value: Any) -> Iterable[tuple[str, Any]]:
         flat = flatten(value)
         if name != "f" and len(flat) == 1:
             yield name, flat[0]
+        elif name != "f" and len(flat) > _lists.WIDE and _lists.is_vector(value):
+            yield name, value
+        elif flat is not value and (told := dict(_lists.image("image" if name == "f" else name, value))):
+            yield from told.items()
         elif len(flat) <= MAX_FEATURES:
             prefix = name if name == "f" else f"{name}_"
             for i, item in enumerate(flat):
@@ -128,7 +135,7 @@ def _cell(name: str, value: Any) -> Iterable[tuple[str, Any]]:
             yield from described(name, flat)
     elif isinstance(value, dict):
         if set(value) == {"b64"} and isinstance(value["b64"], str):
-            yield f"{name}.bytes", len(value["b64"]) * 3 // 4
+            yield from _lists.encoded(name, value["b64"])
         else:
             for key, inner in value.items():
                 if not isinstance(inner, dict | list):
@@ -180,20 +187,10 @@ def described(name: str, values: Any) -> Iterable[tuple[str, float]]:
     yield f"{name}.norm", float(np.sqrt(np.dot(x, x)))
 
 
-def vector(value: Any) -> dict[str, float | str]:
-    """An embedding's dimensions, mean, spread, ends and norm; it comes as numbers, or as float32 in base64."""
-    if isinstance(value, str):
-        try:
-            raw = base64.b64decode(value, validate=True)
-        except ValueError:
-            return {}
-        import numpy as np
-
-        numbers = np.frombuffer(raw[: len(raw) // 4 * 4], "<f4")
-        return {"embedding.dimensions": float(numbers.size), **dict(described("embedding", numbers))}
-    if not isinstance(value, list) or not value:
-        return {}
-    return {"embedding.dimensions": float(len(value)), **dict(described("embedding", value))}
+def vector(value: Any) -> dict[str, Any]:
+    """An embedding and its dimensions; it comes as numbers, or as float32 in base64."""
+    found: Any = _lists.floats(value) if isinstance(value, str) else value
+    return {"embedding.dimensions": float(len(found)), "embedding": found} if _lists.is_vector(found) else {}
 
 
 def numeric(values: Sequence[Any]) -> array[float] | None:
@@ -230,15 +227,20 @@ def predictions(rows: Sequence[Any]) -> Predictions:
     """
     if len(rows) > MAX_ROWS:
         raise Unreadable("json_wide")
+    found: list[Any] = []
     if rows and all(isinstance(row, dict) for row in rows):
-        rows = _named(rows)
+        found, rows = _lists.objects(rows), _named(rows)
     if rows and all(isinstance(row, list) for row in rows):
         flat = [_unwrapped(row) for row in rows]
         scores = probabilities(flat)
         if scores is not None:
             return Predictions(len(flat), probabilities=scores, n_classes=len(flat[0]))
+        if any(len(row) != 1 or isinstance(row[0], dict) for row in flat):
+            found = found or flat
         rows = [row[0] if len(row) == 1 else row for row in flat]
     column = single_column(rows)
+    if column is None and found:
+        return Predictions(len(rows), outputs=_lists.outputs("output", found))
     return Predictions(len(rows), prediction=column)
 
 

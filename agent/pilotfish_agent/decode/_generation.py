@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pilotfish_agent import language
+from pilotfish_agent.decode import _lists
 from pilotfish_core.nouns import Column, Tokens
 
 MAX_CHOICES: Final = 128
@@ -58,13 +59,15 @@ def reasons(choices: Iterable[Choice]) -> tuple[str, ...]:
     return tuple(choice.reason for choice in choices if choice.reason is not None)
 
 
-def columns(rows: Sequence[Mapping[str, float | str]]) -> dict[str, Column]:
-    """Columns of rows of descriptions."""
+def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
+    """Columns of rows of descriptions, and of embeddings."""
     names = dict.fromkeys(name for row in rows for name in row)
     found: dict[str, Column] = {}
     for name in names:
         values = [row.get(name) for row in rows]
-        if any(isinstance(v, str) for v in values):
+        if any(isinstance(v, list) for v in values):
+            found[name] = _lists.rows(values)
+        elif any(isinstance(v, str) for v in values):
             found[name] = values
         else:
             from array import array

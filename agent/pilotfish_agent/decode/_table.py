@@ -62,6 +62,8 @@ def observation(
     if given != rows:
         problem = problem or ("rows_differ" if given else None)
         cells = {}
+    if said.outputs:
+        cells = {**cells, **said.outputs}
     return Observation(
         operation,
         named(model),

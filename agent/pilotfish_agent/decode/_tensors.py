@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
 
-from pilotfish_agent.decode import _coding, _columns, _json
+from pilotfish_agent.decode import _coding, _columns, _json, _lists
 from pilotfish_agent.decode._part import Unreadable
 from pilotfish_core.nouns import Column
 
@@ -17,6 +17,8 @@ MAX_CELLS: Final = 400_000
 """Cells of a binary tensor that become numbers of 8 bytes: 3.2 MB."""
 MAX_OBJECTS: Final = 12_000
 """Cells of a binary tensor that become objects, each of some 100 bytes until it is in its column."""
+WIDE: Final = 200
+"""Numbers a row from which a tensor of two dimensions is an embedding: its columns have no names of their own."""
 MAX_TENSORS: Final = 1_000
 HEADER_LENGTH: Final = "inference-header-content-length"
 _DTYPES: Final = {
@@ -33,13 +35,18 @@ class Tensor:
 
     Attributes:
         name: of the input or output.
-        batch: its first dimension, 1 without dimensions.
+        shape: its dimensions.
         cells: all its values in row-major order: a list, or a numpy array of a number type.
     """
 
     name: str
-    batch: int
+    shape: tuple[int, ...]
     cells: Any
+
+    @property
+    def batch(self) -> int:
+        """Its first dimension, 1 without dimensions."""
+        return self.shape[0] if self.shape else 1
 
     def rows(self, count: int) -> list[list[Any]]:
         """Its values as ``count`` rows.
@@ -103,16 +110,16 @@ def tensors(entries: Any, binary: bytes) -> list[Tensor]:
                 raise Unreadable("shape")
             cells = _binary(str(entry.get("datatype")), binary[at : at + size])
             at += size
-        found.append(Tensor(entry["name"][: _columns.MAX_NAME], _batch(entry.get("shape"), len(cells)), cells))
+        found.append(Tensor(entry["name"][: _columns.MAX_NAME], _shape(entry.get("shape"), len(cells)), cells))
     return found
 
 
-def _batch(shape: Any, cells: int) -> int:
+def _shape(shape: Any, cells: int) -> tuple[int, ...]:
     if not isinstance(shape, list) or not all(type(n) is int and 0 <= n <= 2**31 for n in shape) or len(shape) > 32:
         raise Unreadable("shape")
     if prod(shape) != cells:
         raise Unreadable("shape")
-    return int(shape[0]) if shape else 1
+    return tuple(map(int, shape))
 
 
 def _binary(datatype: str, data: bytes) -> Any:
@@ -154,8 +161,12 @@ def features(tensor: Tensor, count: int, *, only: bool) -> dict[str, Column]:
     if count < 1 or len(tensor.cells) % count:
         raise Unreadable("rows_differ")
     width = len(tensor.cells) // count
-    if width > _columns.MAX_FEATURES:
-        return _described(tensor, count, width)
+    numbers = _small(tensor.cells)
+    if width > (WIDE if numbers and len(tensor.shape) == 2 else _columns.MAX_FEATURES):
+        wide = len(tensor.shape) == 2 and numbers and width <= _lists.MAX_WIDTH
+        return {tensor.name: _matrix(tensor, count, width)} if wide else _described(tensor, count, width)
+    if numbers and len(tensor.shape) > 3 and (found := _described(tensor, count, width, images=True)):
+        return found
     if len(tensor.cells) > MAX_CELLS:
         raise Unreadable("json_wide")
     names = [tensor.name] if width == 1 else [f"f{i}" if only else f"{tensor.name}_{i}" for i in range(width)]
@@ -173,11 +184,27 @@ def _small(cells: Any) -> bool:
     return hasattr(cells, "dtype") and cells.dtype.kind in "iuf" and (cells.dtype.kind == "f" or cells.itemsize < 8)
 
 
-def _described(tensor: Tensor, count: int, width: int) -> dict[str, Column]:
-    """An image, a sound or the like: what describes each row of it."""
+def _matrix(tensor: Tensor, count: int, width: int) -> Column:
+    if len(tensor.cells) > MAX_CELLS:
+        raise Unreadable("json_wide")
+    return tensor.cells.reshape(count, width).astype("f8")
+
+
+def _described(tensor: Tensor, count: int, width: int, *, images: bool = False) -> dict[str, Column]:
+    """An image, a sound or the like: what describes each row of it; with ``images`` nothing but images."""
     found: dict[str, array[float]] = {}
     for i in range(count):
         row = tensor.cells[i * width : (i + 1) * width]
-        for name, value in _columns.described(tensor.name, row):
+        told = dict(_lists.pixels_of(tensor.name, _pixels(tensor, row, count)))
+        for name, value in told.items() or (() if images else _columns.described(tensor.name, row)):
             found.setdefault(name, array("d")).append(value)
     return {name: column for name, column in found.items() if len(column) == count}
+
+
+def _pixels(tensor: Tensor, row: Any, count: int) -> Any:
+    """A row in its dimensions, where the first one is the batch's."""
+    import numpy as np
+
+    cells = row if hasattr(row, "reshape") else np.array(row) if set(map(type, row)) <= {int, float} else np.zeros(0)
+    fits = tensor.shape[0] == count and prod(tensor.shape[1:]) == cells.size and cells.dtype.kind in "iuf"
+    return cells.reshape(tensor.shape[1:]) if fits else np.zeros(0)

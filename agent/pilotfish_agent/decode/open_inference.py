@@ -7,11 +7,11 @@ docs/protocol/extension_{binary_data,classification,generate}.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pilotfish_agent import language
-from pilotfish_agent.decode import _columns, _generation, _json, _stream, _table, _tensors
+from pilotfish_agent.decode import _columns, _generation, _json, _lists, _stream, _table, _tensors
 from pilotfish_agent.decode._columns import Predictions
 from pilotfish_agent.decode._generation import Choice
 from pilotfish_agent.decode._part import Route, Unreadable
@@ -103,6 +103,7 @@ def _predictions(outputs: Sequence[Tensor], rows: int) -> Predictions | None:
         return None
     ranks = {name: i for i, name in enumerate((*_columns.SCORES, *_columns.ANSWERS))}
     single = None
+    vectors: Mapping[str, Any] = {}
     for tensor in sorted(outputs, key=lambda t: ranks.get(t.name.lower(), len(ranks))):  # stable: else as they came
         if len(tensor.cells) > _tensors.MAX_OBJECTS or len(tensor.cells) % rows:
             continue
@@ -112,11 +113,14 @@ def _predictions(outputs: Sequence[Tensor], rows: int) -> Predictions | None:
             scores = _columns.probabilities(table)
             if scores is not None:
                 return Predictions(rows, probabilities=scores, n_classes=width)
+            vectors = vectors or _lists.outputs("output", table)
             if width and single is None and (best := _classified([row[0] for row in table])):
                 single = best
         elif width == 1 and single is None:
             values = [row[0] for row in tensor.rows(rows)]
             single = _classified(values) or values
+    if single is None and vectors:
+        return Predictions(rows, outputs=vectors)
     return Predictions(rows, prediction=None if single is None else _columns.single_column(single))
 
 

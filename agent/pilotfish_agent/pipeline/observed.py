@@ -33,8 +33,8 @@ class Observed:
         rows = observation.rows
         if rows <= 0 or not _whole(observation):
             return
-        features = tuple((name, isinstance(column, list | tuple)) for name, column in observation.features.items())
-        prediction = None if observation.prediction is None else isinstance(observation.prediction, list | tuple)
+        features = tuple((name, _form(column)) for name, column in observation.features.items())
+        prediction = None if observation.prediction is None else _form(observation.prediction)
         key = (model, version, features, prediction, observation.n_classes, observation.classes)
         group = self._groups.setdefault(key, _Group())
         group.rows += rows
@@ -51,9 +51,9 @@ class Observed:
                 version=version,
                 source="capture",
                 rows=group.rows,
-                features={name: _joined([o.features[name] for o in taken], texts=texts) for name, texts in features},
-                prediction=None if prediction is None else _joined([o.prediction for o in taken], texts=prediction),
-                probabilities=_joined([o.probabilities for o in taken], texts=False) if n_classes else None,
+                features={name: _joined([o.features[name] for o in taken], form) for name, form in features},
+                prediction=None if prediction is None else _joined([o.prediction for o in taken], prediction),
+                probabilities=_joined([o.probabilities for o in taken], 0) if n_classes else None,
                 n_classes=n_classes,
                 classes=classes,
                 latency=group.latency,
@@ -73,8 +73,20 @@ def _whole(observation: Observation) -> bool:
     return all(len(column) == rows for column in observation.features.values())
 
 
-def _joined(columns: Sequence[Column], *, texts: bool) -> Column:
-    if texts:
+_TEXTS = -1
+
+
+def _form(column: Column) -> int:
+    """What columns must share to be joined: `_TEXTS`, 0 for numbers, the width of lists of numbers."""
+    if isinstance(column, list | tuple):
+        return _TEXTS
+    return int(column.shape[1]) if getattr(column, "ndim", 1) == 2 else 0
+
+
+def _joined(columns: Sequence[Column], form: int) -> Column:
+    if form > 0:
+        return np.concatenate([np.asarray(column, np.float64) for column in columns])
+    if form == _TEXTS:
         return [cell for column in columns for cell in column]
     if len(columns) == 1:
         return np.asarray(columns[0], np.float64).reshape(-1)
