@@ -49,8 +49,10 @@ def _distance(reference: Floats, current: Floats, pi: Floats, phi: float, rows: 
     p, q = reference / m, current / current.sum()
     weight = np.maximum(pi, EPS)
     by_current = 2 * (q - p) / weight
-    # Above EPS the weight is the reference's own mass, so it moves with the reference as well.
-    by_reference = np.where(pi >= EPS, (q / pi) ** 2, by_current)
+    # Above EPS the weight is the reference's own mass, so it moves with the reference as well; so it may where the mass
+    # lies below by no more than chance: taken for certainly rare, such a bin would make the interval too narrow.
+    perhaps = pi + 2 * np.sqrt(phi * pi / m) >= EPS
+    by_reference = np.where(perhaps, (q / weight) ** 2, by_current)
     variance = phi * (_variance(q, by_current) / n + _variance(pi, by_reference) / m)
     return _Distance(
         squared=float(((q - p) ** 2 / weight).sum()),
