@@ -70,7 +70,7 @@ CELLS = [(m, n) for m in (1_000, 10_000) for n in (300, 1_000, 5_000)]
 
 @bar(
     "check, nothing changed: 20 streams at 5 %, references of 1,000 and 10,000, batches of 300 to 5,000",
-    "<= 44 of 12,000 (99 % Poisson limit of .0025), also at .08 sd; beyond .1: numeric 0, categorical <= 3; mutants > 44",
+    "<= 44 of 12,000 (99 % Poisson limit of .0025), also at .08 sd; beyond .1: 0 numeric, <= 3 levels; mutants more",
 )
 def null() -> Result:
     rng = np.random.default_rng(SEEDS["null"])
