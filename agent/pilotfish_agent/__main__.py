@@ -53,18 +53,18 @@ def _agent(handover: "Handover", path: str) -> int:
 
 def _validate(handover: "Handover") -> int:
     """``run --strict``: one line for each thing that `run` would go on without; 2 when there is one."""
-    from pilotfish_agent import config
+    from pilotfish_agent import reload
     from pilotfish_agent.capture import rights
     from pilotfish_agent.launch.options import config_flags
     from pilotfish_agent.launch.values import problems, with_variables
 
     options = with_variables(handover.options, os.environ)
-    settings = config.load(options.get("config"), os.environ, config_flags(options))
+    origin = reload.Origin(options.get("config"), config_flags(options), options.get("reference"))
+    settings = origin.settings()
     found = (*settings.problems, *problems(options), *rights.problems(settings.section("capture")))
     lines = [problem.line() for problem in found] + handover.problems
-    reference = options.get("reference")
-    if reference and not os.access(reference, os.R_OK):
-        lines.append(f"--reference: got {reference!r}; expected a file that can be read")
+    unread = [(what, path) for what, path in reload.paths(origin, settings) if not os.access(path, os.R_OK)]
+    lines += [f"{what}: got {path!r}; expected a file that can be read" for what, path in unread]
     for line in lines:
         os.write(2, f"pilotfish: {line}\n".encode("utf-8", "replace"))
     return 2 if lines else 0

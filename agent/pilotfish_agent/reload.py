@@ -45,6 +45,14 @@ class Origin:
         return config.load(self.config, self.environ, self.flags)
 
 
+def paths(origin: Origin, settings: Settings) -> list[tuple[str, str]]:
+    """What names a reference, and its path; those of section `models` are relative to the file they stand in."""
+    base = os.path.dirname(os.path.abspath(settings.path)) if settings.path else ""
+    listed = [(f"models[{i}].reference", one.reference) for i, one in enumerate(settings.section("models"))]
+    given = [("--reference", origin.reference)] if origin.reference else []
+    return [*given, *((what, os.path.join(base, path)) for what, path in listed)]
+
+
 def references(
     origin: Origin, settings: Settings, waiting: Callable[[], None]
 ) -> tuple[References, list[PilotfishError]]:
@@ -52,12 +60,11 @@ def references(
 
     Args:
         origin: names the one for all models.
-        settings: section `models` names the others; its paths are relative to the file that it stands in.
+        settings: section `models` names the others.
         waiting: called several times a second while one is built of a data file.
     """
     read: dict[str, Reference] = {}
     problems: list[PilotfishError] = []
-    base = os.path.dirname(os.path.abspath(settings.path)) if settings.path else ""
 
     def take(path: str, what: str) -> Reference | None:
         try:
@@ -70,13 +77,11 @@ def references(
             problems.append(DataError(f"{what}: {path}: {error.strerror or error}", expected="a readable file"))
         return None
 
-    given = take(origin.reference, "--reference") if origin.reference else None
-    listed = [
-        (one.match, take(os.path.join(base, one.reference), f"models[{i}].reference"))
-        for i, one in enumerate(settings.section("models"))
-    ]
+    found = [take(path, what) for what, path in paths(origin, settings)]
+    given = found.pop(0) if origin.reference else None
+    patterns = [one.match for one in settings.section("models")]
     name = settings.section("model").name or (given.model if given is not None else None) or None
-    matched = tuple((match, found) for match, found in listed if found is not None)
+    matched = tuple((match, one) for match, one in zip(patterns, found, strict=True) if one is not None)
     return References(given, name, matched), problems
 
 

@@ -109,7 +109,7 @@ def build_reference(
         source=None if file.path == STDIN else os.path.basename(file.path),
         independent=bool(getattr(args, "independent", False)),
     )
-    for notice in reference_notices(made):
+    for notice in reference_notices(made, live=live):
         say(f"notice: {notice}")
     if features.season not in ("auto", made.strata["kind"]):
         say(f"notice: features.season: {features.season}: {_why_poorer(made)}")
@@ -135,10 +135,16 @@ def reference_notices(made: Reference, *, live: bool = True) -> Iterator[str]:
         )
     if live and any(f.phi_source == "unknown" for f in made.features):
         yield (
-            "whether rows depend on one another is not known: build with --time-column (rows in order, with times in "
-            "at least 26 ticks) or with --independent (rows have no order); else the first 1,600 ticks learn it, and "
-            "alarms are info until then"
+            f"whether rows depend on one another is not known: build with --time-column{_time_column(made)} (rows in "
+            "order, with times in at least 26 ticks) or with --independent (rows have no order); else the first 1,600 "
+            "ticks learn it, and alarms are info until then"
         )
+
+
+def _time_column(made: Reference) -> str:
+    """A column that looks like the time of its row, to be named in the option."""
+    found = [i.name for i in made.ignored if i.reason.startswith(("dates or times", "whole numbers that rise"))]
+    return f" {found[0]}" if found else ""
 
 
 def counted(n: int, what: str) -> str:
