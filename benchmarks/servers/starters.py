@@ -17,8 +17,9 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.environments import ROOT
 from benchmarks.servers import environments
-from benchmarks.servers.environments import HERE, ROOT
+from benchmarks.servers.environments import HERE
 from benchmarks.servers.tiny_gguf import gguf
 
 
