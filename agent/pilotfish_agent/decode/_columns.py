@@ -83,8 +83,8 @@ def columns(cells: Mapping[str, Sequence[Any]]) -> dict[str, Column]:
         numbers = numeric(values)
         if numbers is not None:
             found[name] = numbers
-        elif any(type(v) is list for v in values):
-            found[name] = _lists.rows(values)
+        elif (lists := _lists.rows(values)) is not None:
+            found[name] = lists
         else:
             found.update(language.columns(name, [single_text(v) for v in values]))
     return found

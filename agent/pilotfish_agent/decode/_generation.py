@@ -65,8 +65,8 @@ def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
     found: dict[str, Column] = {}
     for name in names:
         values = [row.get(name) for row in rows]
-        if any(isinstance(v, list) for v in values):
-            found[name] = _lists.rows(values)
+        if (lists := _lists.rows(values)) is not None:
+            found[name] = lists
         elif any(isinstance(v, str) for v in values):
             found[name] = values
         else:

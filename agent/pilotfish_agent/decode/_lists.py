@@ -10,6 +10,7 @@ from math import nan
 from typing import Any, Final
 
 from pilotfish import described
+from pilotfish_agent import language
 from pilotfish_core.nouns import Column
 
 WIDE: Final = 64
@@ -66,7 +67,8 @@ def outputs(name: str, values: Sequence[Any]) -> dict[str, Column]:
         return {name: rows(values)}
     if all(described.is_objects(v) for v in values):
         told: list[dict[str, Any]] = [described.objects(v) for v in values]
-        return {f"{name}.count": array("d", [t["count"] for t in told]), f"{name}.label": [t["label"] for t in told]}
+        labels = [language.category(t["label"]) for t in told]
+        return {f"{name}.count": array("d", [t["count"] for t in told]), f"{name}.label": labels}
     return {}
 
 
