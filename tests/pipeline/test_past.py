@@ -35,7 +35,8 @@ def test_drift_fires_at_once_and_names_its_streams() -> None:
     }  # fmt: skip
     assert alert["state"] == "firing"
     assert alert["startsAt"] == "2023-11-14T22:13:20.000Z"
-    assert "threshold: pixel_07." in alert["annotations"]["description"]
+    description = alert["annotations"]["description"]
+    assert f"threshold: pixel_07. {DRIFT[1].explanation}. The agent's page" in description, "as on the page, in the log"
     assert "{{" not in "".join(alert["annotations"].values())
     assert alerts.update(severity("info"), AT + 1, lambda: DRIFT) == ()
 

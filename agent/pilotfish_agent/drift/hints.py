@@ -71,7 +71,7 @@ def hints(case: Case) -> Iterator[str]:
 def unit_change(case: Case) -> str:
     """Values are the old ones times a unit's factor: their geometric mean moved by it, and divided by it they fit."""
     stream = case.stream
-    if stream.kind != "numeric" or stream.log_abs_mean is None:
+    if stream.kind != "numeric" or stream.log_abs_mean is None or stream.part_of is not None:
         return ""
     x = numbers(case.blocks)
     x = x[x != 0]
