@@ -31,7 +31,7 @@ from pilotfish_agent.drift.tests import (
     total_variation,
     wasserstein,
 )
-from pilotfish_agent.drift.tests._part import PACKAGE, Bins, Side, TestResult, bins_of
+from pilotfish_agent.drift.tests._part import PACKAGE, Bins, Side, TestResult, bins_of, without_pvalue
 from pilotfish_core import registry
 from tests.drift_math.golden import vectors
 
@@ -188,6 +188,12 @@ def test_decayed_counts_that_are_worth_as_many_rows_give_the_same() -> None:
     for module in PARTS.values():
         if hasattr(module, "distances"):
             np.testing.assert_allclose(module.distances(half), module.distances(whole), rtol=1e-12)
+
+
+def test_rows_that_follow_one_another_have_no_p() -> None:
+    """A distance stays as it is."""
+    assert without_pvalue(TestResult("ks", 0.2, 0.01), "why") == TestResult("ks", 0.2, None, "why")
+    assert without_pvalue(TestResult("energy", 0.2), "why") == TestResult("energy", 0.2)
 
 
 # ------------------------------------------------------------------ the oracles
