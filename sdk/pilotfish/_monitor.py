@@ -29,7 +29,7 @@ class Monitor:
     Nothing here raises into the model, waits for the agent, or keeps a reference to what it is given.
 
     Args:
-        name: the model's name; None takes the agent's own.
+        name: the model's name; None takes the agent's own. Or the model itself, for `start`.
         version: its version, None when unknown.
         feature_names: names of the columns of plain arrays, in their order; else ``f0``, ``f1``, ...
         socket: path of the agent's socket; None takes ``$PILOTFISH_SOCKET``, which ``pilotfish run`` sets, else the
@@ -38,7 +38,7 @@ class Monitor:
 
     def __init__(
         self,
-        name: str | None = None,
+        name: Any = None,
         version: str | None = None,
         *,
         feature_names: Sequence[str] | None = None,
@@ -48,6 +48,8 @@ class Monitor:
         find = _fixed(path) if path else _found
         self._feature_names = None if feature_names is None else tuple(map(str, feature_names))
         self._numbered: tuple[str, ...] = ()
+        self._model = None if name is None or isinstance(name, str) else _reference(name)
+        name = name if self._model is None else None
         self._sender = Sender(_label(name), _label(version), find, waits=bool(path))
         self._rows = Rows(self._sender)
         # the row before: its schema, its number of features, and how to get them in the schema's order
@@ -145,6 +147,36 @@ class Monitor:
             return _proxy.wrap(self, model)  # type: ignore[no-any-return]
         except Exception:  # noqa: BLE001 - a model that cannot be wrapped is served unobserved
             return model
+
+    def start(self, model: Any = None) -> bool:
+        """Observes a scikit-learn estimator where it is; until `stop` nothing has to be called otherwise.
+
+        Its ``type()``, pickles, copies and clones are those of the bare estimator.
+
+        Args:
+            model: the estimator; None: that of ``Monitor(model)``.
+
+        Returns:
+            False when it is no estimator of scikit-learn's kind (`wrap` it then), or another monitor watches it.
+        """
+        from pilotfish import _hooks
+
+        try:
+            given = model if model is not None or self._model is None else self._model()
+            self._model = _reference(given)
+            return _hooks.start(self, given)
+        except Exception:  # noqa: BLE001 - a model that cannot be hooked is served unobserved
+            return False
+
+    def stop(self) -> None:
+        """Ends what `start` began: class and estimator are as they were before."""
+        from pilotfish import _hooks
+
+        try:
+            if self._model is not None:
+                _hooks.stop(self, self._model())
+        except Exception:  # noqa: BLE001, S110 - never into the model
+            pass
 
     def watch(self, function: F) -> F:
         """Decorator for ``def`` and ``async def``: latency and outcome of each call.
@@ -247,6 +279,14 @@ def _length(*given: Any) -> int:
 
 
 _DIRECT = ((wire.PREDICTION, ""), (wire.LATENCY, ""))
+
+
+def _reference(model: Any) -> Callable[[], Any] | None:
+    """A weak reference: the monitor does not keep the model alive."""
+    try:
+        return weakref.ref(model)
+    except TypeError:
+        return None
 
 
 def _label(text: str | None) -> bytes:

@@ -85,6 +85,11 @@ def _made(monitor: Monitor, model: Any, method: str, owner: Any) -> Any:
     return proxy
 
 
+def method(monitor: Monitor, bound: Any, name: str, owner: Any) -> Any:
+    """A bound method of ``owner`` whose calls are observed; it looks and pickles as the method itself."""
+    return _made(monitor, bound, name, owner)
+
+
 def _proxy_type(of: type) -> type:
     space: dict[str, Any] = {
         "__slots__": (_STATE, "__weakref__"),
