@@ -37,7 +37,7 @@ def lay_out(root: pathlib.Path, *drop_ins: str) -> None:
     (units / "fraud.service").write_text(MODEL)
     (units / "fraud.service.d").mkdir()
     shutil.copy(FOLDER / "model-under-run.conf", units / "fraud.service.d/pilotfish.conf")
-    for program in (PROGRAM, "/srv/model/bin/serve"):
+    for program in (PROGRAM, "/srv/model/bin/serve", "/bin/kill"):
         path = root / program.lstrip("/")
         path.parent.mkdir(parents=True)
         path.write_text("#!/bin/sh\n")
