@@ -202,9 +202,11 @@ class Judge:
             latch.entry = replace(latch.entry, together=names, score_moved=moved)
 
     def _look(self, f: int, level: int) -> None:
-        """Hints of a latched stream: again for a few ticks, as rows come in."""
+        """Hints of a latched stream: again as rows come in, each time after twice as many ticks."""
         latch = self.latches[f, level]
         latch.looks += 1
+        if latch.looks & (latch.looks - 1):
+            return
         found = [] if f == WHOLE else list(hints.hints(self._case(f, latch.entry)))
         latch.entry = replace(latch.entry, hints=(*found, *self._causes(latch.entry)))
 

@@ -29,8 +29,8 @@ Kind = Literal["alarm", "notice", "rise", "resolved"]
 # counts of the resolving rule by 5 % of their e-fold, the effect by 2 % of its rows.
 RULE_STEP: Final = 1 / 20
 EFFECT_STEP: Final = 1 / 50
-LOOKS: Final = 20
-"""Ticks from the crossing on in which a stream's hints are tested: by then there are enough raw values, or none."""
+LOOKS: Final = 16
+"""Ticks from the crossing on within which a stream's hints are tested: by then there are enough raw values, or none."""
 _ORDER: Final[tuple[Severity, ...]] = ("none", "info", "warning", "critical")
 
 
@@ -106,7 +106,7 @@ class Latch:
         severity: now.
         crossed: `History.rows` at the crossing: unlike the entry's row it outlives a restart.
         rules: the resolving rule of the stream, or of each contributor of `@model`, by position of the stream.
-        looks: ticks in which hints were tested; after a restart that is over.
+        looks: ticks since the crossing, as long as hints are tested; after a restart that is over.
     """
 
     feature: str

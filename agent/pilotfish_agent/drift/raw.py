@@ -22,6 +22,10 @@ KEPT: Final = 2_048
 """Values kept a stream: a geometric mean to 2 % where values spread by a factor of e."""
 
 
+KEPT_ALL: Final = 1 << 18
+"""Values kept of all streams together: 2 MiB, when the whole of a wide model changes."""
+
+
 class Block(NamedTuple):
     """Values of one tick, sender and stream."""
 
@@ -61,9 +65,10 @@ class Raw:
             for name, column in columns.items():
                 if name in names:  # predictions come along
                     self._blocks.setdefault(name, deque()).append(Block(tick, sender, stratum, first(column)))
+        most = min(KEPT, max(KEPT_ALL // max(len(self._blocks), 1), TICK_ROWS))
         for blocks in self._blocks.values():
             total = sum(len(b.values) for b in blocks)
-            while total > KEPT:
+            while total > most:
                 total -= len(blocks.popleft().values)
 
     def blocks(self, name: str, tick: int) -> list[Block]:
