@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 NAN = float("nan")
-MAX_TEXT = 256
-"""Characters of a text value that are kept: a longer one is no category."""
+MAX_TEXT = 4_096
+"""Characters of a text value that are sent. A long one is no category: the agent keeps what describes it, by as many."""
 MAX_PLANS = 256
 FRAME_ROWS = 256
 """Rows a frame while traffic is dense: handing a datagram over costs some 40 us (it wakes the agent), so 64 rows a

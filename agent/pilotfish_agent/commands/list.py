@@ -18,6 +18,7 @@ FOLDERS = {
     "collector": "pilotfish_agent.hardware",
     "decoder": "pilotfish_agent.decode",
     "detector": "pilotfish_agent.drift.detectors",
+    "encoder": "pilotfish_agent.drift.encoders",
     "test": "pilotfish_agent.drift.tests",
     "scrape": "pilotfish_agent.scrape",
     "probe": "pilotfish_agent.probe",
