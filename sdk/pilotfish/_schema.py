@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NAN = float("nan")
 MAX_TEXT = 4_096
-"""Characters of a text value that are sent. A long one is no category: the agent keeps what describes it, by as many."""
+"""Characters of a text value that are sent: a long one is no category, and the agent keeps what describes it."""
 MAX_PLANS = 256
 FRAME_ROWS = 256
 """Rows a frame while traffic is dense: handing a datagram over costs some 40 us (it wakes the agent), so 64 rows a

@@ -78,7 +78,7 @@ class Colour(enum.StrEnum):
         (np.bool_(True), "true"),
         (np.str_("a"), "a"),
         (np.array(2.5), 2.5),
-        ("x" * 300, "x" * 256),
+        ("x" * 5_000, "x" * 4_096),
     ],
 )
 def test_each_kind_of_value(agent: Agent, monitor: Monitor, value: Any, expected: float | str) -> None:
