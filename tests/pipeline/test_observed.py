@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotfish_agent.pipeline.observed import Observed
-from pilotfish_core.nouns import Observation
+from pilotfish_core.nouns import Observation, Tokens
 
 NUMBERS = st.floats(allow_nan=False)
 
@@ -76,3 +76,27 @@ def test_columns_of_the_wrong_length_are_left_out_whole() -> None:
     observed.add("m", None, Observation("predict", rows=1, features={"x": np.array([2], np.int64)}), 0.1)
     (batch,) = observed.batches()
     assert list(batch.features["x"]) == [1.0, 2.0]
+
+
+def test_lists_of_one_width_are_joined() -> None:
+    """Embeddings of another width are of another schema."""
+    observed = Observed()
+    for width in (3, 3, 4):
+        observed.add("m", None, Observation("embeddings", rows=2, features={"e": np.ones((2, width))}), 0.1)
+    assert sorted(np.shape(b.features["e"]) for b in observed.batches()) == [(2, 4), (4, 3)]
+
+
+def test_tokens_and_finish_reasons_are_features() -> None:
+    """As the server tells them; estimates are none, and the tokens of several answers are nobody's."""
+    observed = Observed()
+    told = Observation("chat", rows=1, tokens=Tokens(input=7, output=9), finish_reasons=("stop",))
+    observed.add("m", None, told, 0.1)
+    (batch,) = observed.batches()
+    assert {name: list(column) for name, column in batch.features.items()} == {
+        "prompt.tokens": [7.0],
+        "output.tokens": [9.0],
+        "output.finish_reason": ["stop"],
+    }
+    observed.add("m", None, Observation("chat", rows=2, tokens=Tokens(7, 9), finish_reasons=("stop", "length")), 0.1)
+    observed.add("m", None, Observation("chat", rows=1, tokens=Tokens(output=9, estimated=True)), 0.1)
+    assert sorted(list(b.features) for b in observed.batches()) == [[], ["output.finish_reason"]]

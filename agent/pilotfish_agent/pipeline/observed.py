@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class Observed:
         rows = observation.rows
         if rows <= 0 or not _whole(observation):
             return
+        observation = replace(observation, features={**observation.features, **_generated(observation)})
         features = tuple((name, _form(column)) for name, column in observation.features.items())
         prediction = None if observation.prediction is None else _form(observation.prediction)
         key = (model, version, features, prediction, observation.n_classes, observation.classes)
@@ -59,6 +61,18 @@ class Observed:
                 latency=group.latency,
                 ids=_ids(taken),
             )
+
+
+def _generated(observation: Observation) -> dict[str, Column]:
+    """Tokens and finish reasons as features; tokens are an exchange's: of several answers they are nobody's."""
+    found: dict[str, Column] = {}
+    tokens = observation.tokens
+    if tokens is not None and observation.rows == 1:
+        counts = {"prompt.tokens": tokens.input, "output.tokens": None if tokens.estimated else tokens.output}
+        found |= {name: array("d", [n]) for name, n in counts.items() if n is not None}
+    if len(observation.finish_reasons) == observation.rows:
+        found["output.finish_reason"] = list(observation.finish_reasons)
+    return found
 
 
 def _whole(observation: Observation) -> bool:
