@@ -214,7 +214,7 @@ def test_all_that_can_be_beside_it() -> None:
     assert text == (
         "emb: distance to its own centre: missing 1 % -> 5 %, effect 0.41 [0.30, 0.52] at the alarm, "
         "began 1,200 rows ago, evidence 16.0 of 15.3 nats (budget 1 per 30d); "
-        "most moved: values above 2 12.5 % -> 50 %, values up to 1 12.5 % -> 2 %; "
+        "most moved: values above 2: 12.5 % -> 50 %, values up to 1: 12.5 % -> 2 %; "
         "moved together with a, b, c, d, e and 2 more; @score moved too; looks like a unit change x1000; "
         "severity info: the reference is provisional"
     )

@@ -38,7 +38,7 @@ def _beside(e: Entry) -> list[str]:
     """What was found beside the change itself."""
     found = []
     if e.bins:
-        found.append("most moved: " + ", ".join(f"{words} {step(before, now)}" for words, before, now in e.bins[:3]))
+        found.append("most moved: " + ", ".join(f"{words}: {step(before, now)}" for words, before, now in e.bins[:3]))
     if e.together:
         found.append(f"moved together with {listed(e.together)}")
     if e.score_moved is not None:
