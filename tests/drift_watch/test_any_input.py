@@ -111,7 +111,7 @@ def test_replay_counts_as_live_does(one: ObservationBatch, task: str) -> None:
     """`run` and `add` count any batch alike."""
     live, replayed = fresh(task), fresh(task)
     live.add(one, START)
-    live.counters()
+    live.standing.counters()
     replayed.run(one, [])
     assert live.comparison is not None
     assert replayed.comparison is not None
@@ -127,8 +127,8 @@ def test_the_order_of_batches_within_a_tick_does_not_matter(order: list[int], gi
     for i in range(4):
         one.add(plain[i], START)
         other.add(plain[order[i]], START)
-    one.counters()
-    other.counters()
+    one.standing.counters()
+    other.standing.counters()
     assert one.comparison is not None
     assert other.comparison is not None
     assert np.array_equal(one.comparison.counted, other.comparison.counted)

@@ -168,7 +168,7 @@ def test_a_learnt_reference_survives_an_end_while_the_next_one_is_built() -> Non
     run.ticks(5)
     give_tables(run.watch)
     run.ticks(5)
-    assert run.watch.building
+    assert run.watch.standing.building
     made = DriftWatch("m", None, FAST)
     assert made.restore(run.watch.checkpoint())
     assert made.status().reference_rows == 500

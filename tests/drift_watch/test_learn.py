@@ -110,7 +110,7 @@ def test_what_was_measured_goes_on_after_a_restart() -> None:
     """The count-down and the sums of a stream that is still measured; loaded before the tables are there or after."""
     run, later = Runner(unknown_phi(34), World(35), rows=40), unknown_phi(34)
     run.ticks(50)
-    first, second = run.watch.measured, later.measured
+    first, second = run.watch.standing.measured, later.standing.measured
     assert first is not None
     assert second is not None
     ticks, measured = first.dump()
@@ -154,7 +154,7 @@ def test_a_number_for_dependence_settles_it() -> None:
     request = made.table_request()
     assert request is not None
     assert {spec.phi for spec in request.specs} == {2.0}
-    assert made.measured is None
+    assert made.standing.measured is None
 
 
 def test_learning_takes_bounded_memory_whatever_names_come() -> None:

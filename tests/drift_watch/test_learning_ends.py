@@ -82,8 +82,8 @@ def test_a_pattern_by_the_hour_is_learnt_in_four_days() -> None:
     days.run(3.5)
     assert days.watch.learner is None
     made = days.watch.status()
-    assert days.watch.target is not None
-    assert days.watch.target.strata["kind"] == "hour"
+    assert days.watch.standing.target is not None
+    assert days.watch.standing.target.strata["kind"] == "hour"
     alarms = len([e for e in days.entries if e.kind == "alarm" and e.severity != "info"])
     days.run(3)
     assert len([e for e in days.entries if e.kind == "alarm" and e.severity != "info"]) == alarms == 0

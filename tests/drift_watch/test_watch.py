@@ -185,7 +185,7 @@ def test_the_limit_of_features() -> None:
 
 def counted(made: DriftWatch, feature: str) -> np.ndarray:
     """All counts of a stream so far."""
-    made.counters()
+    made.standing.counters()
     assert made.comparison is not None
     streams = made.comparison.streams
     return np.asarray(streams.part(made.comparison.counted, streams.index[feature]))
@@ -396,9 +396,9 @@ def test_a_risen_alarm_no_longer_says_why_it_was_info() -> None:
     alarm = next(e for e in run.ticks(60, shift=1.0) if e.kind == "alarm")
     assert alarm.severity == "info"
     assert "; severity info: dependence" in alarm.explanation
-    assert made.measured is not None
-    ticks, measured = made.measured.dump()
-    made.measured.load(dict.fromkeys(ticks, TICKS), measured)
+    assert made.standing.measured is not None
+    ticks, measured = made.standing.measured.dump()
+    made.standing.measured.load(dict.fromkeys(ticks, TICKS), measured)
     asked = made.phi_request()
     assert asked is not None
     made.set_phi(dict.fromkeys(asked.names, 1.0))

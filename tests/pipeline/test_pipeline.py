@@ -151,7 +151,7 @@ def test_a_start_of_the_process_is_known_to_its_models(rigged: Make) -> None:
     rig.rows("other")
     rig.step()
     for model in rig.pipeline._models.values():
-        assert [h.words for h in model.watch.happenings.between(0.0, 1e18)] == ["me started"]
+        assert [h.words for h in model.watch.standing.happenings.between(0.0, 1e18)] == ["me started"]
 
 
 def test_models_share_one_budget_where_that_is_asked_for(rigged: Make) -> None:

@@ -19,7 +19,7 @@ from pilotfish_agent.drift.reference import Reference
 from pilotfish_core.errors import DataError
 
 if TYPE_CHECKING:
-    from pilotfish_agent.drift.watch import DriftWatch
+    from pilotfish_agent.drift.standing import Standing
 
 VERSION: Final = 2
 
@@ -47,19 +47,19 @@ class Saved:
     happenings: Any
 
 
-def save(watch: DriftWatch) -> bytes | None:
-    """The watch after its last closed tick; rows of the open tick are not in it. None where there is no evidence."""
-    comparison = watch.comparison
+def save(standing: Standing) -> bytes | None:
+    """What stands after its last closed tick; rows of the open tick are not in it. None where there is no evidence."""
+    comparison = standing.comparison
     if comparison is None or comparison.judge is None:
         return None
-    held = Held.of(comparison, comparison.judge, watch.measured)
-    target, given = watch.target, watch.given
-    learning, counted = (None, {}) if watch.learner is None else watch.learner.dump()
+    held = Held.of(comparison, comparison.judge, standing.measured)
+    target, given = standing.target, standing.given
+    learning, counted = (None, {}) if standing.learner is None else standing.learner.dump()
     meta: dict[str, Any] = {
         "version": VERSION,
-        "model": watch.model,
-        "phis": watch.phis,
-        "last_run": watch.last_run,
+        "model": standing.model,
+        "phis": standing.phis,
+        "last_run": standing.last_run,
         "given": None if given is None else given.id,
         "reference": None if target is None or target is given else target.to_json(),
         "learning": learning,
@@ -68,7 +68,7 @@ def save(watch: DriftWatch) -> bytes | None:
         "judge": held.judge,
         "sizes": held.sizes,
         "measured": held.measured,
-        "happenings": watch.happenings.dump(),
+        "happenings": standing.happenings.dump(),
     }
     arrays = held.arrays | {f"learn.{name}": array for name, array in counted.items()}
     return pack(meta, {name: _small(array) for name, array in arrays.items()})
@@ -81,11 +81,11 @@ def _small(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(np.int32 if not array.size or np.abs(array).max() < 2**31 else np.int64)
 
 
-def read(content: bytes, watch: DriftWatch) -> Saved | None:
-    """The checkpoint if it is whole and of the model of ``watch``, else None."""
+def read(content: bytes, standing: Standing) -> Saved | None:
+    """The checkpoint if it is whole and of the model of ``standing``, else None."""
     try:
         meta, arrays = unpack(content)
-        if meta["version"] != VERSION or meta["model"] != watch.model:
+        if meta["version"] != VERSION or meta["model"] != standing.model:
             return None
         held = Held(meta["keys"], meta["layouts"], meta["judge"], arrays, meta["sizes"], meta["measured"])
         held.check()

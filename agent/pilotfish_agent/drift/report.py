@@ -61,17 +61,6 @@ def _seen(watch: DriftWatch, comparison: Comparison) -> int:
     return seen + (0 if watch.learner is None else watch.learner.rows)
 
 
-def held_back(watch: DriftWatch) -> str:
-    """Why alarms are only info now; empty when they are not."""
-    if watch.learner is not None:
-        return f"the reference is provisional ({watch.learner.words()})"
-    if watch.measured is not None:
-        return f"dependence is not known yet ({watch.measured.words()}), drift.dependence settles it"
-    if watch.building:
-        return "tables are being built"
-    return ""
-
-
 def words(watch: DriftWatch) -> str:
     """The state for people, with what it waits for."""
     judge, comparison = watch.judge, watch.comparison
@@ -87,8 +76,8 @@ def words(watch: DriftWatch) -> str:
         parts.append("building tables")
     elif _seen(watch, comparison) < MIN_ROWS:
         parts.append(f"{_seen(watch, comparison):,} of {MIN_ROWS:,} rows")
-    if watch.measured is not None:
-        parts.append(f"dependence: {watch.measured.words()}")
+    if watch.standing.measured is not None:
+        parts.append(f"dependence: {watch.standing.measured.words()}")
     return "; ".join(p for p in parts if p != "provisional")
 
 
@@ -224,7 +213,7 @@ class Cache:
             self._gauges = (key, (*_gauges(watch, make), *self._of_fleet(watch, make)))
         counted = (watch.changes, watch.clock.rows, make)
         if self._counts[0] != counted:
-            rows = (*watch.counters().samples(make), *watch.predicted.samples(make))
+            rows = (*watch.standing.counters().samples(make), *watch.standing.predicted.samples(make))
             self._counts = (counted, rows)
         return self._gauges[1] + self._counts[1]
 
@@ -256,7 +245,7 @@ def _of_reference(watch: DriftWatch, comparison: Comparison, make: gauges.Labels
     yield make(gauges.REFERENCE_INFO, 1.0, streams.reference.id)
     yield make(gauges.WINDOW_ROWS, float(_window_rows(comparison)))
     yield make(gauges.THRESHOLD, watch.threshold)
-    yield from gauges.finite(gauges.LAST_RUN, make, watch.last_run)
+    yield from gauges.finite(gauges.LAST_RUN, make, watch.standing.last_run)
     if judge is not None:
         yield make(gauges.DRIFTING, float(sum(name != MODEL for name in judge.drifting())))
         if len(streams.streams) > 1:

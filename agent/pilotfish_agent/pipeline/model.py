@@ -107,7 +107,7 @@ class WatchedModel:
         """Closes ticks that are due, and tells what changed."""
         learning = self.watch.learner is not None
         self.tell(self.watch.advance(now))
-        if learning and self.watch.learner is None and (final := self.watch.target) is not None:
+        if learning and self.watch.learner is None and (final := self.watch.standing.target) is not None:
             self._events.emit(LEARNT, model=self.name, reference=final.id, rows=final.rows, strata=final.strata["kind"])
 
     def tell(self, entries: list[Entry]) -> None:
