@@ -77,6 +77,7 @@ def _settle() -> None:
     from pilotfish_agent.launch.proc import introduce
 
     introduce("pf-agent", 800)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads would wait, spinning, on the model's cores
     try:
         os.nice(5)
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

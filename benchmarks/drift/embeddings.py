@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import statistics
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.bars import Result, bar, versions
+from benchmarks.walking.sdk import cpu_of, receiver
+from pilotfish import Monitor
 from pilotfish_agent.drift import composites
 from pilotfish_agent.drift.builder import ReferenceBuilder
 from pilotfish_agent.drift.options import Config
@@ -231,3 +236,33 @@ def calm() -> Result:
             crossings[i] += sum(entry.kind in ("notice", "alarm") for entry in watch.run(batch, ends))
     ours, wrong = crossings
     return Result(f"{ours} crossings, {wrong} with fitted rows counted; seed {SEED}", ours <= 1 and wrong > 1)
+
+
+ENCODE = """
+import time
+import numpy as np
+from pilotfish_agent.drift.encoders import embedding
+rows = np.random.default_rng(1).normal(size=(1_000, 384))
+encoder = embedding.fit(rows.astype(np.float32), 1)
+embedding.encode(rows[:512], encoder)
+start = time.process_time()
+for _ in range(20):
+    embedding.encode(rows[:512], encoder)
+print((time.process_time() - start) / 20 / 512 * 1e6)
+"""
+
+
+@bar("embeddings, cost", "384 numbers: <= 10 us CPU an observe of the SDK, <= 10 us a row in the agent")
+def cost() -> Result:
+    with receiver() as (path, _):
+        monitor = Monitor("m", socket=path)
+        row = np.random.default_rng((SEED, 5)).normal(size=384).tolist()
+        sent = min(
+            cpu_of(lambda: monitor.observe(features={"e": row, "x": 1.0}, prediction=0.5), lambda: monitor.flush(5))
+            for _ in range(3)
+        )
+        monitor.close()
+    one_thread = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # as the agent has it
+    run = subprocess.run((sys.executable, "-c", ENCODE), env=one_thread, capture_output=True, text=True, check=True)
+    encoded = float(run.stdout)
+    return Result(f"{sent:.1f} us, {encoded:.1f} us", sent <= 10 and encoded <= 10, versions("numpy"))
