@@ -72,7 +72,9 @@ def since(**moved: int) -> np.ndarray:
         ("sp0+.05", since(b16=100), "missing 0.99 % -> 5.88 % (x5.9)"),
         ("sp1+.01", since(b17=30), "+inf 0 % -> 1.82 %"),
         ("sp2+.01", since(b18=30), "-inf 0 % -> 1.82 %"),
-        ("plug_fine10000", since(b0=300, b7=0), "shape changed"),
+        ("plug_fine10000", since(b0=200, b4=200, b7=0, b12=0), "shape changed"),
+        ("plug_fine10000", since(b0=300, b7=0), "values up to 1: 6.19 % -> 17.5 % (x2.8)"),
+        ("plug_coarse1000", since(b16=200), "missing 0.99 % -> 11.1 % (x11)"),
         ("skew+0.25", since(b15=400), "shape changed, skewed towards high values"),
         ("skew-0.1", since(b0=400), "shape changed, skewed towards low values"),
         ("kurt+0.5", since(b0=200, b15=200), "shape changed, heavier tails"),
@@ -110,7 +112,8 @@ def test_tails() -> None:
         ("cat0x0.5", [250, 550, 200, 0, 0], "'A' 50 % -> 25 % (x0.5), 'B' 30 % -> 55 %"),
         ("cat3+.01", [490, 300, 190, 20, 0], "unseen categories 0 % -> 2 %"),
         ("cat4+.01", [490, 300, 190, 0, 20], "missing 0 % -> 2 %"),
-        ("plug_coarse1000", [400, 300, 300, 0, 0], "shares of the levels changed"),
+        ("plug_coarse1000", [420, 340, 240, 0, 0], "shares of the levels changed"),
+        ("plug_coarse1000", [500, 300, 190, 10, 0], "unseen categories 0 % -> 1 %"),
     ],
 )
 def test_categories(winner: str, counts: list[int], text: str) -> None:

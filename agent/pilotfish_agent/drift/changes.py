@@ -24,6 +24,8 @@ _NAMES_BINS: Final[frozenset[Family]] = frozenset({"octile", "spike", "special",
 """Families whose words are shares of bins already."""
 FAR: Final = 1.0
 """From so many sd on a shift is a shift, whatever alternative has the most evidence: all of them have enough."""
+MOST_OF_ALL: Final = 0.6
+"""A bin with so much of the effect is the change, whatever alternative has the most evidence."""
 _OF_BINS: Final = frozenset({"spike", "tail", "plug_fine10000", "plug_fine100000"})
 """Families and alternatives that one bin may decide."""
 
@@ -50,24 +52,24 @@ def what_changed(stream: FeatureReference, tables: Masses, winner: str, since: F
     before, now = shares(stream.counts), shares(since)
     kind = family(winner)
     if stream.kind == "categorical":
-        return _level(stream, target(winner) or 0, before, now) if kind == "level" else _shape(stream, kind, winner)
+        level = target(winner) if kind == "level" else _only(before, now, before)
+        return _shape(stream, kind, winner) if level is None else _level(stream, level, before, now)
     mean = _mean(tables, now)
     if mean is not None and kind in ("location", "scale", "locscale"):
         far = kind == "scale" and abs(mean) >= FAR
         return _moments(stream, tables, "location" if far else kind, before, now)
     if kind == "special":
-        bin_ = tables.special[target(winner) or 0]
-        return f"{SPECIAL[tables.special.index(bin_)]} {step(before[bin_], now[bin_])}{times(before[bin_], now[bin_])}"
+        return _one(stream, tables.special[target(winner) or 0], before, now)
     if kind == "spike":
-        k = target(winner) or 0
-        return f"{_range(stream, k, k)}: {step(before[k], now[k])}{times(before[k], now[k])}"
+        return _one(stream, target(winner) or 0, before, now)
     if kind == "tail":
         return _tails(tables, winner, before, now)
     if kind == "octile":
         return _octile(stream, tables, target(winner) or 0, before, now)
     if mean is not None and abs(mean) >= FAR:
         return _moments(stream, tables, "location", before, now)
-    return _shape(stream, kind, winner)
+    only = _only(before, now, tables.pi) if kind == "plugin" else None
+    return _shape(stream, kind, winner) if only is None else _one(stream, only, before, now)
 
 
 def most_moved(
@@ -109,6 +111,19 @@ def times(before: float, now: float) -> str:
     if before <= 0 or now <= 0 or before / 2 < now < before * 2:
         return ""
     return f" (x{now / before:.2g})" if now < 100 * before else f" (x{now / before:,.0f})"
+
+
+def _only(before: Floats, now: Floats, pi: Floats) -> int | None:
+    """The bin that makes most of the effect, where one does."""
+    size = (now - before) ** 2 / np.maximum(pi, EPS)
+    b = int(np.argmax(size))
+    return b if size[b] >= MOST_OF_ALL * size.sum() > 0 else None
+
+
+def _one(stream: FeatureReference, b: int, before: Floats, now: Floats) -> str:
+    """One bin of a numeric stream."""
+    name = bin_words(stream, b)
+    return f"{name}{'' if name in SPECIAL else ':'} {step(before[b], now[b])}{times(before[b], now[b])}"
 
 
 def _level(stream: FeatureReference, b: int, before: Floats, now: Floats) -> str:
