@@ -42,13 +42,13 @@ def _agent(handover: "Handover", path: str) -> int:
     heart.beat()
     _settle()
     try:
-        from pilotfish_agent.app import main as app
+        from pilotfish_agent.start import main as start
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("pilotfish"):
             raise
         heart.warn(f'no monitoring: {error.name} is not installed; pip install "pilotfish[agent]"')
         return CANNOT_RUN
-    return app(handover)
+    return start(handover)
 
 
 def _validate(handover: "Handover") -> int:

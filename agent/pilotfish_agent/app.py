@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import gc
 import os
 import signal
 import sys
@@ -18,8 +17,7 @@ from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from pilotfish_agent import logs, memory, reload
-from pilotfish_agent.capture import rights
+from pilotfish_agent import memory, reload
 from pilotfish_agent.capture.supervisor import Supervisor
 from pilotfish_agent.config import Settings
 from pilotfish_agent.control import Control, Request
@@ -27,15 +25,12 @@ from pilotfish_agent.decode._runner import Decoders
 from pilotfish_agent.hardware._processes import holder_of
 from pilotfish_agent.http_client import own_word
 from pilotfish_agent.intake.listener import Intake
-from pilotfish_agent.launch import postmortem
-from pilotfish_agent.launch.handover import Handover, Heart
-from pilotfish_agent.launch.options import config_flags
-from pilotfish_agent.launch.values import LISTEN, listen_address, problems, with_variables
+from pilotfish_agent.launch.values import LISTEN, listen_address
 from pilotfish_agent.pipeline.components import Components
 from pilotfish_agent.pipeline.model import Terms
 from pilotfish_agent.pipeline.references import LastRead, References
 from pilotfish_agent.pipeline.step import Identity, Pipeline
-from pilotfish_agent.pipeline.targets import Wanted, Watched
+from pilotfish_agent.pipeline.targets import Watched
 from pilotfish_agent.probe._runner import Prober
 from pilotfish_agent.scrape._runner import Scraper
 from pilotfish_agent.state import files
@@ -43,13 +38,11 @@ from pilotfish_agent.state.history import History
 from pilotfish_agent.state.store import Store
 from pilotfish_agent.surroundings import Surroundings
 from pilotfish_agent.web import server
-from pilotfish_core.clock import SystemClock
 from pilotfish_core.errors import PilotfishError, UnavailableError, UsageError
 from pilotfish_core.events import Event, Events
 from pilotfish_exporters.prometheus import Exporter
 
 CONFIG_BAD = Event("config_bad", "error", "The configuration has an error; what is good is in force.")
-REFERENCE_BAD = Event("reference_bad", "error", "The reference cannot be used; a provisional one is learnt.")
 PORT_TAKEN = Event("port_taken", "warning", "The listen address cannot be bound; tried again.")
 INTAKE_BAD = Event("intake_bad", "error", "The intake socket cannot be made; the SDK's rows are not received.")
 ADDRESS_UNWRITTEN = Event("address_unwritten", "error", "The address file cannot be written; commands find no agent.")
@@ -61,7 +54,6 @@ RELOADED = Event("reloaded", "info", "Configuration and references were read ane
 RELOAD_FAILED = Event("reload_failed", "error", "A reload found something wrong; everything stays as it was.")
 EVENTS = (
     CONFIG_BAD,
-    REFERENCE_BAD,
     PORT_TAKEN,
     INTAKE_BAD,
     ADDRESS_UNWRITTEN,
@@ -82,60 +74,7 @@ FAILURES = 10
 """Failed steps in a row after which the agent ends, so that the guard starts it with a clean slate."""
 START_ANEW = 75  # EX_TEMPFAIL of sysexits.h: the guard starts it again
 
-
 _T = TypeVar("_T")
-
-
-def main(handover: Handover) -> int:
-    """The agent under `run`: watches the model it was given, leaves with it. Returns the exit code."""
-    heart = Heart(handover.heartbeat_fd)
-    handover.options = with_variables(handover.options, os.environ)
-    options = handover.options
-    origin = reload.Origin(options.get("config"), config_flags(options), options.get("reference"))
-    settings = origin.settings()
-    name = settings.section("target").name or handover.target
-    before = None if handover.restarts else postmortem.news(handover.state_dir)
-    target = Wanted(name, (handover.model_pid, handover.model_start or None), None, before)
-    notices = [before.words()] if before is not None and before.words() else []
-    return start(Surroundings(handover, settings, origin, SystemClock(), heart, targets=(target,), notices=notices))
-
-
-def start(around: Surroundings) -> int:
-    """Runs an agent to its end in this process."""
-    handover, settings = around.handover, around.settings
-    log = settings.section("log")
-    usual = handover.log_file in {"", os.path.join(handover.state_dir, "agent.log")}  # not one that was asked for
-    lines = logs.set_up(handover.log_file, level=log.level, form=log.format, journal=usual)
-    events = Events(around.clock)
-    wrong = (*settings.problems, *problems(handover.options), *rights.problems(settings.section("capture")))
-    faults = [problem.line() for problem in wrong]
-    for fault in faults:
-        events.emit(CONFIG_BAD, error=fault)
-        around.heart.warn(fault)
-    around.config_ok = not faults
-    around.faults += faults + list(settings.warnings)
-    around.notices += handover.problems
-    if around.references is None:
-        around.references = _references(around, events)
-    memory.limit(settings.section("limits").memory)
-    agent = Agent(around, events)
-    gc.collect()
-    gc.freeze()  # what lives from here on lives for good: full collections need not look at it
-    try:
-        return asyncio.run(agent.run())
-    finally:
-        lines.flush()
-
-
-def _references(around: Surroundings, events: Events) -> References:
-    """Those that are good."""
-    found, problems = reload.references(around.origin, around.settings, around.heart.beat)
-    for problem in problems:
-        events.emit(REFERENCE_BAD, error=problem.line())
-        around.heart.warn(problem.line())
-        around.faults.append(problem.line())
-        around.config_ok = False
-    return found
 
 
 class Agent:

@@ -293,7 +293,7 @@ def healthy(address_file: pathlib.Path) -> bool:
 
 @bar("launch: kill -9 of the agent, until it is healthy again", "<= 2 s, median of 3; the model untouched")
 def agent_killed() -> Result:
-    if importlib.util.find_spec("pilotfish_agent.app") is None:
+    if importlib.util.find_spec("pilotfish_agent.start") is None:
         return Result("there is no agent yet", None)
     took = []
     with a_box() as box:

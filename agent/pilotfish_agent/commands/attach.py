@@ -92,7 +92,7 @@ class Voice:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the agent in this process until SIGTERM or SIGINT."""
-    from pilotfish_agent import app, reload
+    from pilotfish_agent import reload, start
     from pilotfish_agent.capture import rights
     from pilotfish_agent.launch.options import config_flags
     from pilotfish_agent.launch.values import problems, with_variables
@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
     handover = _handover(given, instance, targets[0].name)
     around = Surroundings(handover, settings, origin, SystemClock(), voice, targets=targets, references=references)
     try:
-        return app.start(around)
+        return start.start(around)
     finally:
         places.release(instance, own)
 

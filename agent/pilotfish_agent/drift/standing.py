@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
-from pilotfish_agent.drift import accept, builder, checkpoint, gauges, phi, report
+from pilotfish_agent.drift import accept, checkpoint, gauges, phi, report
 from pilotfish_agent.drift.checkpoint import Saved
 from pilotfish_agent.drift.comparison import Comparison, TableRequest, stream_keys, table_request
 from pilotfish_agent.drift.happenings import Happenings
@@ -20,33 +19,15 @@ from pilotfish_agent.drift.judge import Judge, Terms
 from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.learn import Learner
 from pilotfish_agent.drift.mix import Mix
-from pilotfish_agent.drift.options import Config
 from pilotfish_agent.drift.reference import Reference
+from pilotfish_agent.drift.setting import Setting
 from pilotfish_agent.drift.tables import StreamTables
 from pilotfish_agent.drift.tested import Ints, Tested, tested
 from pilotfish_agent.drift.tick_clock import Tick, TickClock
+from pilotfish_agent.drift.versions import Look, Versions
 from pilotfish_agent.windows.ticks import TickRule
 from pilotfish_core.errors import DataError
 from pilotfish_core.nouns import ObservationBatch
-
-MAX_FEATURES: Final = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What a user says of a model's drift.
-
-    Attributes:
-        config: section `drift`.
-        features: section `features`: what is not watched, kinds and seasons.
-        task: ``model.task``.
-        max_features: `limits.features`.
-    """
-
-    config: Config
-    features: builder.Config = field(default_factory=builder.Config)
-    task: str = "auto"
-    max_features: int = MAX_FEATURES
 
 
 class Standing:
@@ -66,6 +47,7 @@ class Standing:
         predicted: what the predictions look like.
         notices: what people should know about the reference, a line each.
         happenings, mix: what happened to the model, and of whom its traffic is.
+        versions: a new version of the model against the one before.
         last_run: when the engine last ran, epoch seconds.
         changes: moves whenever a gauge may.
     """
@@ -89,6 +71,7 @@ class Standing:
         self.notices: tuple[str, ...] = ()
         self.happenings = Happenings()
         self.mix = Mix()
+        self.versions = Versions()
         self.last_run: float | None = None
         self.changes = 0
         self._clock = clock
@@ -175,6 +158,12 @@ class Standing:
         self.changes += 1
         if any(self.phis[name] != 1 for name in asked.names):
             self._request(self.comparison.streams if self._requested is None else self._requested[0])
+
+    def look_request(self) -> Look | None:
+        """Counts of two versions, to be compared elsewhere (it needs scipy); None: not due."""
+        unknown = self.measured is not None
+        self.versions.waits = "the dependence of rows, drift.dependence settles it" if unknown else ""
+        return None if unknown else self.versions.request(self._clock.closed, self.setting.config, self.phis)
 
     # -- changes while it runs
 
@@ -302,6 +291,7 @@ class Standing:
         if comparison.judge is not None:
             self.last_run = tick.closed
         counts, entries = comparison.close(tick, self.held_back)
+        self.versions.close(counts, tick)
         self.predicted.add(*comparison.open.columns())
         if self.measured is not None:
             levelled = comparison.streams.levelled(counts, tick.stratum)
@@ -327,6 +317,7 @@ class Standing:
         self.predicted.see(streams)
         self.measured = phi.unknown(streams, self.setting.config.dependence, self.phis)
         self._clock.tell_apart(streams.strata)
+        self.versions.begin(streams, self.setting.task)
         if self.learner is not None:
             self.learner.begin(streams)
         self.note(made)
@@ -358,6 +349,7 @@ class Standing:
                 self._emit(self.judge.release())
             self._clock.drop()
         self.comparison = self.measured = None
+        self.versions.begin(None, self.setting.task)
         self.changes += 1
         return "no reference is given any more: a new one is learnt"
 

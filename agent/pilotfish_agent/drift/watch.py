@@ -26,12 +26,14 @@ from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.learn import Learner
 from pilotfish_agent.drift.options import SECTION, Config
 from pilotfish_agent.drift.reference import Reference
-from pilotfish_agent.drift.standing import MAX_FEATURES, Setting, Standing
+from pilotfish_agent.drift.setting import MAX_FEATURES, Setting
+from pilotfish_agent.drift.standing import Standing
 from pilotfish_agent.drift.streams import PREDICTION
 from pilotfish_agent.drift.tables import StreamTables, log_threshold
 from pilotfish_agent.drift.tested import LATENCY
 from pilotfish_agent.drift.tick_clock import TickClock
 from pilotfish_agent.drift.trace import Trace
+from pilotfish_agent.drift.versions import Look
 from pilotfish_agent.windows.ticks import TickRule
 from pilotfish_core.metrics import Sample
 from pilotfish_core.nouns import DriftResult, DriftState, ModelStatus, ObservationBatch
@@ -102,6 +104,8 @@ class DriftWatch:
             self.standing.unlisted(batch)
         if comparison is not None:
             comparison.open.stratum = self.clock.stratum
+            if self.config.versions == "on":
+                self.standing.versions.add(batch, features, predictions, comparison.open, now)
             comparison.add(batch, features, predictions)
 
     def happened(self, at: float, kind: HappeningKind, words: str) -> None:
@@ -169,6 +173,10 @@ class DriftWatch:
     def set_phi(self, values: Mapping[str, float]) -> None:
         """The answer to `phi_request`; ValueError where nothing was requested, or it is no answer."""
         self.standing.set_phi(values)
+
+    def look_request(self) -> Look | None:
+        """Counts of two model versions, to be compared elsewhere; None: not due."""
+        return self.standing.look_request()
 
     def reload(
         self,
