@@ -16,10 +16,10 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,99}\Z")
 
 RESERVED_LABELS = frozenset(  # a list of words reads better as words
     """
-    alert bin cause class code collector component digest direction domain driver estimated event explanation feature
-    finish_reason format framework gpu kind le level method metric mode model model_version name operation outcome
-    phase probe protocol python quantile reason receiver reference_id resource role server severity signal slice
-    source state target test uuid version xid
+    alert baseline bin cause class code collector component digest direction domain driver estimated event explanation
+    feature finish_reason format framework gpu kind le level method metric mode model model_version name operation
+    outcome phase probe protocol python quantile reason receiver reference_id resource role server severity signal
+    slice source state target test uuid version xid
     """.split()  # noqa: SIM905
 )
 """Label names of our own metrics, of the contract's whole list: a static label of that name would collide."""

@@ -222,7 +222,11 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """One model's line of `status`."""
+    """One model's line of `status`.
+
+    Attributes:
+        versions: a new version against the one before it (docs/versions.md); None while there is nothing to compare.
+    """
 
     model: str
     model_version: str | None
@@ -233,6 +237,7 @@ class ModelStatus:
     severity: Severity
     drifting: tuple[str, ...]
     words: str
+    versions: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

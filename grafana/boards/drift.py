@@ -24,6 +24,7 @@ def board() -> Board:
     made.row("Evidence: is it drift?", *_evidence())
     made.row("Size: does it matter?", *_size())
     made.row("What can be seen at all", *_power())
+    made.row("New versions", *_versions())
     made.closed("Over all replicas", *_fleet())
     return made
 
@@ -225,6 +226,36 @@ def _power() -> list[Panel]:
             ask(most(of("drift_window_rows"), *_MODEL), _NAME),
             w=12,
             empty=_NONE,
+        ),
+    ]
+
+
+def _versions() -> list[Panel]:
+    pair = ("baseline", *_MODEL)
+    none = "no second version has come since the agent started"
+    return [
+        sheet(
+            "New version against the one before",
+            "same: no difference found so far; changed: surely, by less than the minimum effect; different: by more. "
+            "Different is no alarm: it may be what you wanted. Look at the streams on the right before all "
+            "traffic goes to the new version.",
+            ("", "short", rows(f"{most(of('version_state'), *pair, 'state')} == 1")),
+            ("Largest effect", "short", rows(most(of("version_effect"), *pair))),
+            order=("model", "model_version", "baseline", "state"),
+            w=12,
+            empty=none,
+        ),
+        bars(
+            "Where the versions differ most",
+            "Streams of the new version by their effect against the version before, at the last look. An effect below "
+            ".1 rarely matters.",
+            now(
+                f"sort_desc(topk({_SHOWN}, {most(of('version_effect'), 'feature', *pair)}))",
+                "{{feature}} ({{model}} {{baseline}} -> {{model_version}})",
+            ),
+            w=12,
+            steps=((None, "green"), (0.1, "orange"), (0.5, "red")),
+            empty=none,
         ),
     ]
 

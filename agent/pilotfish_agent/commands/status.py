@@ -69,6 +69,8 @@ def _models(document: Mapping[str, Any]) -> Iterator[str]:
         rows.append((name, *(_clean(c) if c is not None else "-" for c in cells), *counts))
         if m.get("words"):
             words.append(f"{name}: {_clean(m['words'])}")
+        if (m.get("versions") or {}).get("words"):
+            words.append(f"{name}: {_clean(m['versions']['words'])}")
     if len(rows) == 1:
         yield "no predictions yet: instrument the model with pilotfish.Monitor, or send it traffic"
         return

@@ -57,6 +57,12 @@ class Config:
         "Bin counters for drift over all replicas: off, of 50 streams (topk), or of all.",
         "off",
     )
+    versions: str = option(
+        "on",
+        choice("on", "off"),
+        "Whether a new model version is compared with the one before; of equal ones 5 % at most are called changed.",
+        "on",
+    )
     distances: tuple[str, ...] = option(
         ("js",),
         _distances,

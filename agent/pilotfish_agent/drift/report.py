@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pilotfish_agent.drift import distances, fleet, gauges
+from pilotfish_agent.drift import distances, fleet, gauges, version_report
 from pilotfish_agent.drift.comparison import Comparison
 from pilotfish_agent.drift.effect import Effect, effect
 from pilotfish_agent.drift.explain import shown
@@ -191,6 +191,7 @@ def status(watch: DriftWatch) -> ModelStatus:
         severity="none" if watch.judge is None else watch.judge.severity,
         drifting=() if watch.judge is None else tuple(watch.judge.drifting()),
         words=watch.words,
+        versions=version_report.document(watch.standing.versions),
     )
 
 
@@ -204,6 +205,7 @@ class Cache:
     def __init__(self) -> None:
         self._gauges: tuple[object, tuple[Sample, ...]] = (None, ())
         self._counts: tuple[object, tuple[Sample, ...]] = (None, ())
+        self._versions: tuple[object, tuple[Sample, ...]] = (None, ())
         self._bins: fleet.Bins | None = None
 
     def samples(self, watch: DriftWatch, make: gauges.Labels) -> tuple[Sample, ...]:
@@ -215,7 +217,10 @@ class Cache:
         if self._counts[0] != counted:
             rows = (*watch.standing.counters().samples(make), *watch.standing.predicted.samples(make))
             self._counts = (counted, rows)
-        return self._gauges[1] + self._counts[1]
+        compared = (watch.standing.versions.changes, make)
+        if self._versions[0] != compared:
+            self._versions = (compared, tuple(version_report.samples(watch.standing.versions, make.model)))
+        return self._gauges[1] + self._versions[1] + self._counts[1]
 
     def _of_fleet(self, watch: DriftWatch, make: gauges.Labels) -> Iterator[Sample]:
         """Bin counters after the last closed tick; a reference that is still learnt is no other replica's."""

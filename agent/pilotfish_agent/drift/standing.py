@@ -126,13 +126,8 @@ class Standing:
         if self.comparison is None or streams is not self.comparison.streams:
             self._switch_to(streams, held)
         assert self.comparison is not None
-        terms = Terms(
-            self.model,
-            self.setting.config.false_alarms.text,
-            self.setting.config.critical_effect,
-            self.happenings,
-            self.mix,
-        )
+        config = self.setting.config
+        terms = Terms(self.model, config.false_alarms.text, config.critical_effect, self.happenings, self.mix)
         self._emit(self.comparison.start(tables, request, terms, held, self.held_back))
         self.changes += 1
         if self.measured is not None:
@@ -161,9 +156,8 @@ class Standing:
 
     def look_request(self) -> Look | None:
         """Counts of two versions, to be compared elsewhere (it needs scipy); None: not due."""
-        unknown = self.measured is not None
-        self.versions.waits = "the dependence of rows, drift.dependence settles it" if unknown else ""
-        return None if unknown else self.versions.request(self._clock.closed, self.setting.config, self.phis)
+        phis = self.phis if self.measured is None else None
+        return self.versions.request(self._clock.closed, self.setting.config, phis)
 
     # -- changes while it runs
 

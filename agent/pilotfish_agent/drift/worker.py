@@ -1,7 +1,7 @@
 """``pf-worker``: builds tables and phi in a short-lived process of low priority, so that scipy is never resident.
 
-The job is a JSON file; tables come back as their cache file, phi as JSON. Nothing is unpickled. A job that fails or
-takes longer than ten minutes is ended and told.
+It compares versions as well. The job is a JSON file; tables come back as their cache file, all else as JSON. Nothing is
+unpickled. A job that fails or takes longer than ten minutes is ended and told.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pilotfish_agent.drift import tables as table_file
+from pilotfish_agent.drift import version_looks
 from pilotfish_agent.drift.tables import StreamTables, TableSpec
 from pilotfish_agent.launch.proc import introduce
 
@@ -51,6 +52,13 @@ class Phis:
     """Result of `start_phi`: phi by stream."""
 
     values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Result of `start_look`: answers by stream."""
+
+    answers: Mapping[str, version_looks.Answer]
 
 
 class Job:
@@ -108,7 +116,7 @@ class Job:
         while not self.poll():
             time.sleep(0.02)
 
-    def result(self) -> Tables | Phis:
+    def result(self) -> Tables | Phis | Compared:
         """What it made; call once, after `poll` said True.
 
         Raises:
@@ -132,11 +140,14 @@ class Job:
                 last = file.read().strip().rpartition("\n")[2][-2000:]
             raise JobError(f"pf-worker ended with {code}; {last or 'it said nothing'}")
 
-    def _read(self) -> Tables | Phis:
+    def _read(self) -> Tables | Phis | Compared:
         order = self._order
-        if order["kind"] == "phi":
+        if order["kind"] != "tables":
             with open(self._output, encoding="utf-8") as file:
-                return Phis(json.load(file))
+                found = json.load(file)
+            if order["kind"] == "phi":
+                return Phis(found)
+            return Compared({name: version_looks.Answer(*answer) for name, answer in found.items()})
         specs = [_spec(s) for s in order["specs"]]
         made = table_file.load(self._output, specs, order["budget_ticks"], order["streams"])
         if made is None:
@@ -171,6 +182,11 @@ def start_phi(request: PhiRequest) -> Job:
     return Job({"kind": "phi", "sums": sums})
 
 
+def start_look(sides: Sequence[version_looks.Side]) -> Job:
+    """The comparison of two versions, stream by stream."""
+    return Job({"kind": "versions", "sides": version_looks.plain(sides)})
+
+
 def _plain(spec: TableSpec) -> dict[str, Any]:
     return {
         "name": spec.name,
@@ -197,6 +213,9 @@ def main(order_path: str, output: str) -> int:
         order = json.load(file)
     if order["kind"] == "phi":
         _make_phis(order["sums"], output)
+    elif order["kind"] == "versions":
+        with open(output, "w", encoding="utf-8") as file:
+            json.dump(version_looks.look(version_looks.of_plain(order["sides"])), file)
     else:
         _make_tables(order, output)
     return 0

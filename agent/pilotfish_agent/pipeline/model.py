@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pilotfish_agent.drift import builder, shapes, worker
+from pilotfish_agent.drift import builder, shapes, version_report, worker
 from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.reference import Reference
+from pilotfish_agent.drift.versions import Look
 from pilotfish_agent.drift.watch import Config, DriftWatch
 from pilotfish_agent.pipeline import kept
 from pilotfish_core.events import Event, Events
@@ -28,7 +29,11 @@ EVIDENCE_RESTARTS = Event(
 )
 LEARNT = Event("reference_learnt", "info", "Learning has ended by itself: the reference is final.")
 REFERENCE_ACCEPTED = Event("reference_accepted", "info", "A user has made the current data of a model its new normal.")
+VERSION_COMPARED = Event(
+    "version_compared", "info", "What the comparison of a new model version with the one before has come to."
+)
 EVENTS = (
+    VERSION_COMPARED,
     EVIDENCE_RESTARTS,
     LEARNT,
     REFERENCE_ACCEPTED,
@@ -121,6 +126,17 @@ class WatchedModel:
                 explanation=entry.explanation,
             )
 
+    def _tell_versions(self) -> None:
+        for pair in self.watch.standing.versions.taken():
+            self._events.emit(
+                VERSION_COMPARED,
+                model=self.name,
+                version=pair.candidate,
+                baseline=pair.baseline,
+                state=pair.state,
+                words=version_report.words(self.watch.standing.versions),
+            )
+
     # -- changes while it runs
 
     def reload(self, reference: Reference | None, terms: Terms, now: float) -> str:
@@ -167,6 +183,10 @@ class WatchedModel:
             self._job = worker.start_tables(tables.specs, tables.budget_ticks, tables.streams, cache)
         elif phi is not None:
             self._job = worker.start_phi(phi)
+        elif (look := self.watch.look_request()) is not None:
+            self._job = worker.start_look(look.sides)
+            self._asked = look
+            return
         self._asked = tables if tables is not None else phi
 
     def _take_result(self, job: worker.Job, monotonic: float) -> None:
@@ -182,6 +202,10 @@ class WatchedModel:
         if isinstance(result, worker.Tables):
             if self._asked is self.watch.table_request():  # the reference may have moved on meanwhile
                 self.watch.set_tables(result.tables)
+        elif isinstance(result, worker.Compared):
+            if isinstance(self._asked, Look):
+                self.watch.standing.versions.answered(self._asked, result.answers)
+                self._tell_versions()
         elif (due := self.watch.phi_request()) is not None and set(due.names) == set(result.values):
             self.watch.set_phi(result.values)
 

@@ -225,7 +225,9 @@ def _model(model: ModelStatus) -> str:
     version = f' <span class="soft">version {escape(model.model_version)}</span>' if model.model_version else ""
     named = f"<code>{escape(model.reference_id)}</code>, " if model.reference_id else ""
     state = model.state.replace("_", " ")
-    said = f'<br><span class="soft">{escape(model.words)}</span>' if model.words not in {"", model.state} else ""
+    lines = [] if model.words in {"", model.state} else [model.words]
+    lines += [] if model.versions is None else [str(model.versions["words"])]
+    said = "".join(f'<br><span class="soft">{escape(line)}</span>' for line in lines)
     return (
         f'<tr><th scope="row">{escape(model.model)}{version}</th><td>{_tag(_tone(model), state)}{said}</td>'
         f'<td>{named}{model.reference_rows:,} rows</td><td class="num">{model.window_rows:,}</td></tr>'
