@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from pilotfish_agent.drift.rows import Rows
 from pilotfish_agent.drift.tables import build
 from pilotfish_agent.drift.vectors import HELD_ROWS
 from pilotfish_agent.drift.watch import DriftWatch
+from pilotfish_core import registry
+from pilotfish_core.errors import DataError
 from pilotfish_core.nouns import ObservationBatch
 
 WIDTH = 12
@@ -155,3 +158,33 @@ def test_lists_of_another_width_are_missing() -> None:
     assert watch.comparison is not None
     streams = watch.comparison.streams
     assert watch.comparison.counted[streams.missing].tolist() == [30] * 10
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"kind": "other"},
+        {"dimensions": -1},
+        {"dimensions": WIDTH + 1},
+        {"centres": "?"},
+        {"centres": ""},
+        {"directions": base64.b64encode(np.full(8 * WIDTH, np.nan, "<f4").tobytes()).decode()},
+        {"decimals": None},
+    ],
+)
+def test_an_encoder_that_cannot_encode_is_refused(damage: dict[str, object]) -> None:
+    """When the reference is read, not when rows come."""
+    made = reference(lists(np.random.default_rng(1), 800))
+    broken = replace(made, encoders={"e": {**made.encoders["e"], **damage}})
+    with pytest.raises(DataError, match="damaged"):
+        Reference.from_json(broken.to_json())
+
+
+@pytest.mark.parametrize("kind", registry.names(composites.PACKAGE))
+def test_every_encoder_gives_a_column_a_part(kind: str) -> None:
+    """Of each kind that there is: the parts are as long as the column, whatever it holds."""
+    encoder = {"embedding": ENCODER, "text": {"kind": "text", "answer": True}}[kind]
+    for column in ([None, "a b", "x" * 100], np.zeros((3, WIDTH)), np.full(3, np.nan), [1, 2, object()]):
+        made = composites.encoded("c", column, 3, encoder)
+        assert list(made) == [name for name, _ in composites.streams("c", encoder)]
+        assert {len(values) for values in made.values()} == {3}

@@ -91,7 +91,7 @@ def seasonal() -> Reference:
     return made(
         features=(text, ranked, part),
         strata={"kind": "hour", "rows": [4] * 24, "timezone": "Europe/Berlin"},
-        encoders={"e": {"kind": "embedding", "centres": [[0.5]]}},
+        encoders={"e": {"kind": "text", "answer": True}},
     )
 
 

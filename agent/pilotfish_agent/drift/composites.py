@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pilotfish_agent.drift.encoders import embedding
 from pilotfish_agent.drift.encoders._part import Part
 from pilotfish_agent.drift.streams import OUTPUT, is_text
 from pilotfish_core import registry
@@ -71,11 +72,18 @@ def encoded(name: str, column: Column, rows: int, encoder: Mapping[str, Any]) ->
     return {stream: values for (stream, _), values in zip(streams(name, encoder), made, strict=True)}
 
 
-def check(encoders: Encoders) -> None:
-    """Refuses encoders that cannot encode.
+def checked(encoders: Encoders) -> dict[str, dict[str, Any]]:
+    """The encoders of a file, tried on a row.
 
     Raises:
-        ValueError, KeyError, TypeError, ConfigError: of another version, or damaged.
+        ValueError, KeyError, TypeError: of another version, or damaged.
     """
-    for name, encoder in encoders.items():
-        encoded(name, np.full((1, max(2, int(encoder.get("dimensions", 2)))), 0.5), 1, encoder)
+    found = {str(name): dict(encoder) for name, encoder in encoders.items()}
+    for name, encoder in found.items():
+        if encoder["kind"] not in registry.names(PACKAGE):
+            raise ValueError(f"{name}: no encoder {encoder['kind']!r}")
+        dimensions = int(encoder.get("dimensions", 1))
+        if not 0 < dimensions <= embedding.MAX_DIMENSIONS:
+            raise ValueError(f"{name}: {dimensions} dimensions")
+        encoded(name, np.full((1, dimensions), 0.5), 1, encoder)
+    return found

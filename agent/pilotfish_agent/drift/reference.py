@@ -292,7 +292,7 @@ def _parse(data: dict[str, Any]) -> Reference:
         tick_rows=number(data["tick_rows"]),
         seed=None if data.get("seed") is None else int(data["seed"]),
         strata=strata,
-        encoders={str(name): dict(encoder) for name, encoder in dict(data.get("encoders", {})).items()},
+        encoders=composites.checked(dict(data.get("encoders", {}))),
     )
 
 
