@@ -8,7 +8,7 @@ in which both had rows where it shares the traffic (a canary), else with the row
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -183,7 +183,7 @@ class Versions:
             self._alone = name
         else:
             self._apart(whole)
-            self._pair_with(name, at)
+            self._pair_with(name, self._most(self._known), at)
         self._known[name] = made
         return made
 
@@ -195,10 +195,14 @@ class Versions:
         del self._known[oldest]
         return True
 
-    def _pair_with(self, name: Name, at: float) -> None:
-        served = [(self._rows(t.recent), n) for n, t in self._known.items() if n is not None]
-        rows, before = max(served, default=(0, None), key=lambda one: one[0])
-        if name is None or before is None or not rows:
+    def _most(self, among: Iterable[Name]) -> Name:
+        """The version with the most rows in closed ticks, None where none has any."""
+        served = [(self._rows(self._known[name].recent), name) for name in among if name is not None]
+        rows, name = max(served, default=(0, None), key=lambda one: one[0])
+        return name if rows else None
+
+    def _pair_with(self, name: Name, before: Name, at: float) -> None:
+        if name is None or before is None:
             return
         counts = self._known[before].recent
         zeros = np.zeros_like(counts)
@@ -233,7 +237,12 @@ class Versions:
             parts = {self._alone: self._levelled(counts, tick.stratum)}
         for name, part in parts.items():
             self._known[name].add(part, tick.closed)
-        if self.pair is not None:
+        if self.pair is None:
+            # Both came in one tick, as after a start of the agent: the one with more rows is taken for the older.
+            before = self._most(parts)
+            others = [name for name, part in parts.items() if name not in (None, before) and part.any()]
+            self._pair_with(others[-1] if others else None, before, tick.opened)
+        else:
             self._pair_rows(self.pair, parts)
         self._join(tick.closed)
 
