@@ -55,6 +55,12 @@ def test_the_same_file_again_changes_nothing() -> None:
     again = Reference.from_json(reference().to_json())
     assert run.watch.reload(again, replace(FAST, critical_effect=0.7)) == ""
     assert run.watch.table_request() is None
+    asked = run.watch.reload(with_other_colours(), FAST), run.watch.table_request()
+    assert run.watch.reload(with_other_colours(), FAST) == ""
+    assert run.watch.table_request() is asked[1]
+    words = run.watch.reload(again, FAST)
+    assert words == f"reference {again.id} stays in force: all evidence goes on"
+    assert run.watch.table_request() is None
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,6 @@ class Standing:
         self.given = given
         self.setting = setting
         self.comparison: Comparison | None = None
-        self.learner: Learner | None = None
         self.phis: dict[str, float] = {}
         self.measured: phi.OnlinePhi | None = None
         self.predicted = gauges.Predicted()
@@ -80,9 +79,8 @@ class Standing:
         self._requested: tuple[Tested, TableRequest] | None = None
         self._saved: Held | None = None
         self._kept = b""
-        if given is None:
-            self.learner = self._new_learner()
-        else:
+        self.learner = self._new_learner() if given is None else None
+        if given is not None:
             self._request(self._compare_with(self._tested(given)).streams)
 
     @property
@@ -173,12 +171,10 @@ class Standing:
         given, self.given = self.given, reference
         self.setting = setting
         self._clock.rule = TickRule(setting.config.tick)
-        if reference is None and given is None:
-            return self._take_up(None if self.comparison is None else self.comparison.streams.reference)
+        if (None if given is None else given.id) == (None if reference is None else reference.id):
+            return self._take_up(self._coming)  # something else may have been learnt or accepted since
         if reference is None:
             return self._learn_anew()
-        if given is not None and given.id == reference.id and self.comparison is not None:
-            return self._take_up(self.comparison.streams.reference)  # it may have been accepted since
         self.learner = None
         return self._take_up(reference)
 
@@ -207,10 +203,9 @@ class Standing:
         self.learner = None
         for name in counts:
             self.phis.pop(name, None)
-        if not counts:
-            self._take_up(after)
-            return f"learning has ended: reference {after.id} of {after.rows:,} rows is final"
         self._take_up(after)
+        if not counts:
+            return f"learning has ended: reference {after.id} of {after.rows:,} rows is final"
         return accept.words(counts, before, after)
 
     # -- from one run to the next
@@ -218,7 +213,13 @@ class Standing:
     @property
     def target(self) -> Reference | None:
         """The reference in force, or the one that was given or accepted and will be once its tables are there."""
-        if self._requested is not None and self.learner is None:
+        if self.learner is None:
+            return self._coming
+        return None if self.comparison is None else self.comparison.streams.reference
+
+    @property
+    def _coming(self) -> Reference | None:
+        if self._requested is not None:
             return self._requested[0].reference
         return None if self.comparison is None else self.comparison.streams.reference
 
@@ -328,8 +329,11 @@ class Standing:
         if comparison.same(streams, self.setting.task):
             streams = comparison.streams
         keys = stream_keys(streams, table_request(streams, self.setting.config, self.phis))
-        pending = comparison.keys if self._requested is None else stream_keys(*self._requested)
-        if keys == pending:
+        pending, self._requested = self._requested, None
+        if streams is comparison.streams and keys == comparison.keys:
+            return "" if pending is None else f"reference {reference.id} stays in force: all evidence goes on"
+        if pending is not None and keys == stream_keys(*pending):
+            self._requested = pending
             return ""
         self._request(streams)
         return report.restarts(comparison, streams, keys)
