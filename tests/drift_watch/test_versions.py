@@ -202,6 +202,16 @@ def test_the_version_with_the_most_rows_is_the_baseline() -> None:
     assert (pair.look, first.look) == (0, 0)
 
 
+def test_a_version_that_left_long_ago_is_no_baseline() -> None:
+    """However many rows it had."""
+    served = Served()
+    served.ticks(10, v1=(500, 0))
+    served.ticks(70, v2=(20, 0))
+    served.ticks(1, v3=(20, 0))
+    assert served.versions.pair is not None
+    assert (served.versions.pair.baseline, served.versions.pair.candidate) == ("v2", "v3")
+
+
 def test_rows_without_a_version_are_kept_apart() -> None:
     """They are neither baseline nor candidate, and no version's."""
     served = Served()

@@ -102,6 +102,14 @@ def _waits(versions: Versions, rows: int, baseline_rows: int) -> str:
 
 
 def _explained(pair: Pair, one: Told) -> str:
+    """In words, once a look: `status` is asked for every second."""
+    name = one.stream.name
+    if name not in pair.texts:
+        pair.texts[name] = _in_words(pair, one)
+    return pair.texts[name]
+
+
+def _in_words(pair: Pair, one: Told) -> str:
     winner, side = pair.winners[one.stream.name]
     stream = replace(one.stream, counts=np.rint(side.baseline).astype(np.int64))
     text = what_changed(stream, masses.of(stream, side.phi), winner, side.candidate)

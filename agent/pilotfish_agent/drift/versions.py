@@ -83,6 +83,7 @@ class Pair:
         answers: of the last look, by stream.
         found: the gravest verdict of each stream so far: looking again takes nothing back.
         winners: what spoke for it, by stream, with the counts of both sides at that look.
+        texts: what of that has been put in words, by stream.
     """
 
     baseline: str
@@ -97,6 +98,7 @@ class Pair:
     answers: dict[str, Answer] = field(default_factory=dict)
     found: dict[str, Found] = field(default_factory=dict)
     winners: dict[str, tuple[str, Side]] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
 
     @property
     def state(self) -> Found:
@@ -196,8 +198,10 @@ class Versions:
         return True
 
     def _most(self, among: Iterable[Name]) -> Name:
-        """The version with the most rows in closed ticks, None where none has any."""
-        served = [(self._rows(self._known[name].recent), name) for name in among if name is not None]
+        """Of the versions that served last the one with the most rows in closed ticks, None where none has any."""
+        named = [name for name in among if name is not None]
+        last = max((self._known[name].last for name in named), default=0.0)
+        served = [(self._rows(t.recent), n) for n in named if last - (t := self._known[n]).last < AWAY_SECONDS]
         rows, name = max(served, default=(0, None), key=lambda one: one[0])
         return name if rows else None
 
@@ -258,8 +262,9 @@ class Versions:
 
     def _taken(self, tally: Tally, stratum: int) -> Floats:
         assert tally.open is not None
+        counts = tally.open.take()
         tally.open.columns()  # scores and values are for the counters, which have them already
-        return self._levelled(tally.open.take(), stratum)
+        return self._levelled(counts, stratum)
 
     def _levelled(self, counts: Ints, stratum: int) -> Floats:
         """So that versions which served at other hours are alike."""
@@ -348,6 +353,7 @@ class Versions:
                 winner = answer.beyond_winner if found == "different" else answer.change_winner
                 pair.winners[side.name] = (winner, side)
         pair.answers |= answers
+        pair.texts.clear()
         pair.rows, pair.shared = look.rows, look.shared
         pair.look = next(k for k in itertools.count(pair.look + 1) if k >= LOOKS or due_at(k) > look.rows[0])
         self.changes += 1
