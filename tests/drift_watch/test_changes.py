@@ -97,7 +97,9 @@ def test_accept_needs_an_alarm_and_rows() -> None:
         run.watch.accept(run.now)
     while not run.ticks(1, shift=3.0):
         pass
-    with pytest.raises(DataError, match=r"too few rows since x changed; got \d+; expected at least 500; accept again"):
+    with pytest.raises(
+        DataError, match=r"too few rows since the alarm of x; got \d+; expected at least 500; accept again"
+    ):
         run.watch.accept(run.now)
     with pytest.raises(DataError, match="too few rows; got 0; expected at least 500; accept again after 500 more"):
         DriftWatch("m", None, FAST).accept(0.0)

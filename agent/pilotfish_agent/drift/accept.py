@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from pilotfish_agent.drift.explain import shown
-from pilotfish_agent.drift.judge import WHOLE, Judge
+from pilotfish_agent.drift.judge import Judge
 from pilotfish_agent.drift.latch import ALARM
 from pilotfish_agent.drift.reference import FeatureReference, Reference
 from pilotfish_agent.drift.tested import Ints, Tested
@@ -20,27 +20,25 @@ FEWEST: Final = 500
 
 
 def changed(judge: Judge, streams: Tested) -> dict[str, Ints]:
-    """Of each latched stream the counts since the change began, by name; of `@model` those of its contributors.
+    """Of each latched stream the counts since it crossed its line, by name; of `@model` those of its contributors.
 
     Raises:
-        DataError: an alarm has fewer than 500 rows; one that is only a notice is left out then.
+        DataError: an alarm has fewer than 500 rows since; one that is only a notice is left out then.
     """
-    alarmed: set[int] = set()
-    noticed: set[int] = set()
-    for (f, level), latch in judge.latches.items():
-        (alarmed if level == ALARM else noticed).update(latch.rules if f == WHOLE else (f,))
-    found, missing = {}, {}
-    for f in sorted(alarmed | noticed):
-        counts = np.rint(judge.engine.since(f)).astype(np.int64)
-        rows = int(counts.sum())
-        if rows >= FEWEST:
-            found[streams.streams[f].name] = counts
-        elif f in alarmed:
-            missing[streams.streams[f].name] = FEWEST - rows
+    found: dict[str, Ints] = {}
+    missing: dict[str, int] = {}
+    for (_, level), latch in sorted(judge.latches.items(), key=lambda item: item[0][1]):  # the alarm's, where both are
+        for f, rule in latch.rules.items():
+            name, counts = streams.streams[f].name, np.maximum(np.rint(rule.after), 0).astype(np.int64)
+            rows = int(counts.sum())
+            if rows >= FEWEST:
+                found[name] = counts
+            elif level == ALARM:
+                missing[name] = FEWEST - rows
     if missing:
         name, rows = max(missing.items(), key=lambda item: item[1])
         raise DataError(
-            f"too few rows since {shown(name)} changed",
+            f"too few rows since the alarm of {shown(name)}",
             got=FEWEST - rows,
             expected=f"at least {FEWEST}",
             todo=f"accept again after {rows} more",

@@ -155,7 +155,7 @@ class Held:
             made = rule(judge.tables[now[r["stream"]]], r["run"], level)
             prefix = f"rule.{f}.{level}.{r['stream']}."
             state = {n.removeprefix(prefix): a for n, a in self.arrays.items() if n.startswith(prefix)}
-            made.held[:] = state.pop("held")
+            made.held[:], made.after[:] = state.pop("held"), state.pop("after")
             made.rows, made.holds = r["rows"], r["holds"]
             made.resolve.restore(state)
             rules[now[r["stream"]]] = made
@@ -168,7 +168,7 @@ def _latch(f: int, level: int, latch: Latch, arrays: Arrays) -> dict[str, Any]:
     rules = []
     for g, one in latch.rules.items():
         prefix = f"rule.{f}.{level}.{g}."
-        arrays[prefix + "held"] = one.held
+        arrays[prefix + "held"], arrays[prefix + "after"] = one.held, one.after
         for name, value in one.resolve.state().items():
             arrays[prefix + name] = np.asarray(value)
         rules.append({"stream": g, "rows": one.rows, "holds": one.holds, "run": one.run})

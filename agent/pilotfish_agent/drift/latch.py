@@ -129,17 +129,23 @@ class Latch:
 
 @dataclass(slots=True)
 class Rule:
-    """The resolving rule of one stream, fed in steps of at least a twentieth of its e-fold."""
+    """The resolving rule of one stream, fed in steps of at least a twentieth of its e-fold.
+
+    Attributes:
+        after: all counts since the crossing: surely of what the stream has become, which the tick it changed in is not.
+    """
 
     resolve: Resolve
     run: int
     held: Floats
+    after: Floats
     holds: bool = False
     rows: float = 0.0
 
     def add(self, counts: Ints, rows: float) -> bool:
         """One tick of counts of so many rows; whether the stream is back."""
         self.held += counts
+        self.after += counts
         self.rows += rows
         if self.rows >= self.resolve.rows * RULE_STEP:
             self.holds = bool(self.resolve.add(self.held))
@@ -150,7 +156,7 @@ class Rule:
 
 def rule(table: StreamTables, run: int, level: int) -> Rule:
     """A fresh rule of a stream that crossed ``level`` after ``run`` rows of change."""
-    return Rule(Resolve(table, run, level), run, np.zeros(len(table.pi)))
+    return Rule(Resolve(table, run, level), run, np.zeros(len(table.pi)), np.zeros(len(table.pi)))
 
 
 class History:
