@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
 
@@ -11,6 +13,8 @@ from benchmarks.bars import Result, bar, versions
 from pilotfish_agent.drift import version_looks
 from pilotfish_agent.drift.layout import Floats
 from pilotfish_agent.drift.version_looks import LEVEL, LOOKS, Answer, Side, alpha, due_at, verdict
+from tests.agent.live import Live, until
+from tests.agent.test_versions import compared, start
 
 SEED = 9707
 NEWCOMERS, BEFORE, MOVED = 200, 20_000, 25
@@ -120,3 +124,18 @@ def moved_version() -> Result:
         within == MOVED,
         versions("numpy", "scipy"),
     )
+
+
+@bar("a canary of the SDK that differs by .4 sd in one feature, on a real agent", "different, and no other stream")
+def on_a_real_agent() -> Result:
+    """Two processes of one model name two versions; what `status` says of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        live = Live(pathlib.Path(folder))
+        try:
+            start(live)
+            (live.root / "canary").touch()
+            found = until(lambda: compared(live) if compared(live).get("state") == "different" else {}, "different")
+        finally:
+            live.stop()
+    differ = [one["feature"] for one in found["largest"] if one["state"] != "same"]
+    return Result(f"{found['words']}; look {found['looks']}", differ == ["age"])

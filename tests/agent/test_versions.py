@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from tests.agent.live import Live, until
-from tests.agent.test_reload import judged, reference
+from tests.agent.test_reload import judged, pilotfish, reference
 
 CANARY = """
 import os, random, sys, time
@@ -32,18 +32,19 @@ def compared(live: Live) -> dict[str, Any]:
     return dict(live.model().get("versions") or {})
 
 
+def start(live: Live) -> None:
+    """Version 7 serves, and there is evidence; the file `canary` in ``live.root`` starts version 8 beside it."""
+    reference(live.root / "ref.json")
+    config, script = live.root / "pilotfish.yaml", live.root / "canary.py"
+    config.write_text("drift: {tick: 1s, dependence: 1}\nmodels: [{match: toy, reference: ref.json}]\n")
+    script.write_text(CANARY)
+    live.start("--config", str(config), command=[sys.executable, str(script), str(live.root), "7", "0"])
+    until(lambda: judged(live), "evidence")
+
+
 def test_a_canary_beside_the_version_that_serves(live: Live) -> None:
     """It differs in one feature by .4 sd; the same words everywhere, one event, and no scipy in the agent's process."""
-    ref = live.root / "ref.json"
-    reference(ref)
-    (live.root / "pilotfish.yaml").write_text(
-        "drift: {tick: 1s, dependence: 1}\nmodels: [{match: toy, reference: ref.json}]\n"
-    )
-    script = live.root / "canary.py"
-    script.write_text(CANARY)
-    command = [sys.executable, str(script), str(live.root), "7", "0"]
-    live.start("--config", str(live.root / "pilotfish.yaml"), command=command)
-    until(lambda: judged(live), "evidence")
+    start(live)
     assert compared(live) == {}
     (live.root / "canary").touch()
     until(lambda: compared(live).get("state") == "different", "the versions to differ")
@@ -53,6 +54,7 @@ def test_a_canary_beside_the_version_that_serves(live: Live) -> None:
     assert found["words"].startswith("version 8 beside 7: different after ")
     assert "age: mean" in found["words"]
     assert "version 8 beside 7: different" in live.get("/")
+    assert "toy: version 8 beside 7: different after " in pilotfish(live, "status").stdout
     assert live.metric('pilotfish_version_state{baseline="7",model="toy",model_version="8",state="different"}') == 1.0
     effect = live.metric('pilotfish_version_effect{baseline="7",feature="age",model="toy",model_version="8"}')
     assert effect is not None
