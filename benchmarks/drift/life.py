@@ -345,3 +345,17 @@ def _held(pid: int) -> tuple[int, int]:
         time.sleep(0.1)
         seen.append(look())
     return min(seen)
+
+
+@bar("reload and accept on a real agent", "evidence of other streams goes on, the alarm ends, a restart remembers")
+def changed_while_it_runs() -> Result:
+    """The tests that prove it, as they are."""
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/agent/test_reload.py"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    last = done.stdout.strip().rpartition("\n")[2]
+    return Result(f"{last} (exit {done.returncode}, {time.perf_counter() - began:.0f} s)", done.returncode == 0)
