@@ -22,7 +22,7 @@ from tests.drift_math import golden
 from tests.drift_math.test_tables import SPECS, same
 
 
-def finished(job: Job) -> Tables | Phis:
+def finished(job: Job) -> object:
     job.wait()
     return job.result()
 
