@@ -15,7 +15,7 @@ from scipy.special import kolmogorov, ndtr
 
 from benchmarks.bars import Result, bar, versions
 from pilotfish_agent.drift.effect import exact_effect
-from pilotfish_agent.drift.layout import EPS, Floats, bin_index, edges_from_reference, nominal
+from pilotfish_agent.drift.layout import EPS, Floats, edges_from_reference, nominal
 from pilotfish_agent.drift.tests import js, ks
 from pilotfish_agent.drift.tests._part import Side
 from pilotfish_agent.drift.two_sample import categorical, numeric
@@ -43,7 +43,7 @@ def reference(rng: np.random.Generator, rows: int, share: float = MISSING) -> St
     """Normal values, and this share of missing ones."""
     values = rng.standard_normal(rows - (missing := int(rng.binomial(rows, share))))
     edges = edges_from_reference(values)
-    regular = np.bincount(bin_index(edges, values), minlength=len(edges) + 1)
+    regular = np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1)
     return Stream(np.append(regular, [missing, 0.0, 0.0]), masses_of(edges, ndtr, share), edges)
 
 

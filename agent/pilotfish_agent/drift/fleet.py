@@ -18,7 +18,6 @@ from pilotfish_agent.drift.reference import FeatureReference
 from pilotfish_agent.drift.tested import Ints, Tested
 from pilotfish_core.metrics import Metric, Sample
 
-MODES: Final = ("off", "topk", "all")
 TOPK: Final = 50
 """Streams shown under `topk`: 50 x 13 bins x 2 families are 1,300 of the 10,000 series of `limits.series`."""
 MOST_BINS: Final = 10

@@ -50,11 +50,6 @@ def edges_from_reference(values: ArrayLike) -> Floats:
     return np.unique(ordered[np.unique(ranks) - 1])
 
 
-def bin_index(edges: Floats, values: ArrayLike) -> Ints:
-    """Bin of each finite value, shape as ``values``."""
-    return np.searchsorted(edges, np.asarray(values, dtype=np.float64), side="left").astype(np.int64)
-
-
 def nominal(counts: ArrayLike) -> Floats:
     """Reference masses ``(r + 1/2) / (m + K/2)`` of counts (K,): positive, sum 1."""
     c = np.asarray(counts, dtype=np.float64)

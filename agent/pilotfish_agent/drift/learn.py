@@ -81,11 +81,6 @@ class Learner:
         collected = self._collected if self._builder is None else self._builder.rows
         return max(self._carried, collected, 0 if self._hours is None else self._hours.rows)
 
-    @property
-    def collects(self) -> bool:
-        """Whether rows are held for a rebuild to come."""
-        return self._builder is not None
-
     def add(self, batch: ObservationBatch, now: float) -> Reference | None:
         """Takes a batch; a reference when one is due.
 

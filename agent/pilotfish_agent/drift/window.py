@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -54,11 +53,5 @@ class Window:
         return np.add.reduceat(values, self._starts, dtype=np.float64) if len(self._starts) else np.zeros(0)
 
     def dump(self) -> dict[str, NDArray[np.generic]]:
-        """For a checkpoint."""
+        """All that it knows, which a checkpoint keeps and fills in: the arrays themselves."""
         return {"counts": self.counts, "squares": self.squares, "seen": self.seen}
-
-    def load(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        """Back from a checkpoint of the same layout."""
-        self.counts = np.array(arrays["counts"], np.float32)
-        self.squares = np.array(arrays["squares"], np.float64)
-        self.seen = np.array(arrays["seen"], np.int64)

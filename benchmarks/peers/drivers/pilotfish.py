@@ -32,7 +32,7 @@ from benchmarks.peers.worlds import (
 )
 from benchmarks.reference import nulls
 from pilotfish_agent.drift.detectors.shiryaev_roberts import Engine
-from pilotfish_agent.drift.layout import bin_index, edges_from_reference
+from pilotfish_agent.drift.layout import edges_from_reference
 from pilotfish_agent.drift.options import Config
 from pilotfish_agent.drift.tables import StreamTables, TableSpec, build
 
@@ -60,7 +60,7 @@ class Column:
 
     def bins(self, values: Values) -> Bins:
         """Of each value."""
-        found = bin_index(self.edges, values)
+        found = np.searchsorted(self.edges, values)
         if self._special:
             found[np.isnan(values)] = self._special[0]
         return found

@@ -234,11 +234,6 @@ class Engine:
         """Streams in which something may be going on: `since` holds rows."""
         return sorted(int(f) for group in self._groups for f in group.members[group.since.tick < self._tick])
 
-    def since_tick(self, f: int) -> int:
-        """The tick from which `since` counts."""
-        group, i = self._place[f]
-        return int(group.since.tick[i])
-
     def reset(self, f: int | None = None) -> None:
         """Evidence of stream ``f`` (all when None) starts anew."""
         if f is None:

@@ -21,7 +21,6 @@ from pilotfish_core.nouns import Column
 
 Floats = NDArray[np.float64]
 
-COMPOSITE: Final = True
 CELLS: Final = 16
 DIRECTIONS: Final = 8
 MAX_DIMENSIONS: Final = 4_096

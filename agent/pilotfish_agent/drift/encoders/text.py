@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from pilotfish_agent import language
 from pilotfish_agent.drift.encoders._part import Part
 from pilotfish_core.nouns import Column
 
-COMPOSITE: Final = False
 _LANGUAGE_SHARE = 0.5
 _OF_ALL = (Part(".length", "numeric", "length"), Part(".script", "categorical", "script"))
 _OF_ANSWERS = (Part(".refusal", "categorical", "refusal"), Part(".repetition", "numeric", "repetition"))
