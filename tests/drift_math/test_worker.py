@@ -17,7 +17,7 @@ from pilotfish_agent.drift import worker
 from pilotfish_agent.drift.dependence import Phi
 from pilotfish_agent.drift.phi import PhiRequest
 from pilotfish_agent.drift.tables import TableSpec
-from pilotfish_agent.drift.worker import Compared, Job, JobError, Phis, Tables, start_phi, start_tables
+from pilotfish_agent.drift.worker import Job, JobError, Phis, Tables, start_phi, start_tables
 from tests.drift_math import golden
 from tests.drift_math.test_tables import SPECS, same
 
