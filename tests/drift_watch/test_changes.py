@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from pilotfish_agent.drift.builder import Config as Features
+from pilotfish_agent.drift.builder import ReferenceBuilder
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.watch import DriftWatch
 from pilotfish_core.config import budget
 from pilotfish_core.errors import DataError
-from tests.drift_watch.world import FAST, Runner, World, give_tables, reference, watch
+from tests.drift_watch.world import FAST, START, Runner, World, give_tables, reference, watch
 
 
 def with_other_colours() -> Reference:
@@ -79,6 +80,28 @@ def test_another_budget_restarts_all(config: object) -> None:
     assert [e.feature for e in entries if e.kind == "alarm"] == ["x"]
 
 
+def test_dependence_that_is_set_is_known_at_once_and_measured_when_it_is_not() -> None:
+    """Alarms that were held back for it rise; `auto` measures again. Evidence goes on: so far it was taken for 1."""
+    builder, auto = ReferenceBuilder(), replace(FAST, dependence="auto")
+    builder.add(World(3).batch(5_000))
+    base = builder.reference(created=START)
+    run = Runner(watch(auto, base), World(8))
+    assert {e.severity for e in run.ticks(20, shift=1.0) if e.kind == "alarm"} == {"info"}
+    assert run.watch.held_back.startswith("dependence is not known yet")
+    assert run.watch.reload(base, auto) == ""
+    assert run.watch.reload(base, FAST) == "dependence is known from now on: alarms are no longer held back"
+    assert (run.watch.held_back, run.watch.table_request()) == ("", None)
+    assert "dependence" not in run.watch.words
+    assert [(e.kind, e.severity) for e in run.ticks(3, shift=1.0)] == [("rise", "critical")]
+    assert run.watch.reload(base, auto) == "dependence is measured from now on: alarms are info for 1,600 ticks"
+    run.ticks(3)
+    assert run.watch.held_back.startswith("dependence is not known yet (3 of")
+    assert run.watch.reload(base, replace(FAST, dependence=4.0)) == "the terms have changed: all evidence restarts"
+    assert run.watch.held_back == "tables are being built"
+    give_tables(run.watch)
+    assert run.watch.held_back == ""
+
+
 def test_a_stream_that_is_ignored_changes_the_number_of_streams() -> None:
     """F is in the threshold of each, so all evidence restarts, and that is said."""
     run = Runner(watch(), World(4))
@@ -114,7 +137,7 @@ def test_what_is_accepted_is_normal_from_then_on_and_back_is_not() -> None:
     words = run.watch.accept(run.now)
     give_tables(run.watch)
     accepted = run.watch.status().reference_id
-    assert words == f"reference {reference().id} -> {accepted}: what x look like now is the new normal"
+    assert words == f"reference {reference().id} -> {accepted}: what x looks like now is the new normal"
     np.testing.assert_array_equal(run.watch.judge.scores[:, 2], calm)
     assert [e for e in run.ticks(100, shift=1.0) if e.kind == "alarm"] == []
     assert run.watch.state == "stable"

@@ -68,7 +68,10 @@ def test_a_change_is_not_learnt() -> None:
     before = days.watch.status().reference_id
     words = days.watch.accept(days.now)
     assert words.startswith(f"reference {before} -> ")
-    assert words.endswith("what x look like now is the new normal")
+    after = days.watch.standing.target
+    assert after is not None
+    ended = f"learning has ended: reference {after.id} of {after.rows:,} rows is final"
+    assert words.endswith(f": what x looks like now is the new normal; {ended}")
     days.run(0.2, shift=0.8)
     assert (days.watch.state, days.watch.held_back) == ("stable", "")
 

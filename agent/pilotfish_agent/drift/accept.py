@@ -74,7 +74,18 @@ def _tilted(own: Ints, counts: Ints) -> Ints:
     return tilted
 
 
-def words(names: Collection[str], before: Reference, after: Reference) -> str:
-    """What was done."""
+def words(names: Collection[str], before: Reference, after: Reference, *, learnt: bool) -> str:
+    """What was done; ``learnt``: it ended learning, too."""
+    ended = f"learning has ended: reference {after.id} of {after.rows:,} rows is final"
+    if not names:
+        return ended
     listed = ", ".join(map(shown, list(names)[:5])) + (", ..." if len(names) > 5 else "")
-    return f"reference {before.id} -> {after.id}: what {listed} look like now is the new normal"
+    look = "looks" if len(names) == 1 else "look"
+    done = f"reference {before.id} -> {after.id}: what {listed} {look} like now is the new normal"
+    return f"{done}; {ended}" if learnt else done
+
+
+def too_few(model: str, rows: int) -> DataError:
+    """There is no reference yet that could become final."""
+    todo = f"accept again after {max(FEWEST - rows, 1)} more"
+    return DataError(f"{model}: too few rows", got=rows, expected=f"at least {FEWEST}", todo=todo)

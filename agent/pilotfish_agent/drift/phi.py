@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from pilotfish_agent.drift.dependence import BLOCKS, Phi
 from pilotfish_agent.drift.reference import FeatureReference
 from pilotfish_agent.drift.tables import StreamTables
 from pilotfish_agent.drift.tested import Floats, Ints, Tested
+
+if TYPE_CHECKING:
+    from pilotfish_agent.drift.comparison import Comparison
 
 TICKS: Final = 1_600
 """Non-empty ticks, once: 24 differences of block means at 64 ticks a block."""
@@ -46,6 +49,22 @@ def unknown(streams: Tested, dependence: str | float, measured: Mapping[str, flo
         return None
     wanted = [f for f, s in enumerate(streams.streams) if s.phi_source == "unknown" and s.name not in measured]
     return OnlinePhi(streams, wanted) if wanted else None
+
+
+def again(
+    measured: OnlinePhi | None, comparison: Comparison | None, dependence: str | float, known: Mapping[str, float]
+) -> tuple[OnlinePhi | None, str]:
+    """What measures from now on, as ``drift.dependence`` was read anew; what that changes, in words, else empty."""
+    if comparison is None:
+        return measured, ""
+    wanted = unknown(comparison.streams, dependence, known)
+    if (wanted is None) == (measured is None):
+        return measured, ""
+    if wanted is None:
+        return None, "dependence is known from now on: alarms are no longer held back"
+    if comparison.judge is not None:
+        wanted.start(comparison.judge.tables)
+    return wanted, f"dependence is measured from now on: alarms are info for {TICKS:,} ticks"
 
 
 class OnlinePhi:

@@ -172,7 +172,9 @@ class Standing:
         self.setting = setting
         self._clock.rule = TickRule(setting.config.tick)
         if (None if given is None else given.id) == (None if reference is None else reference.id):
-            return self._take_up(self._coming)  # something else may have been learnt or accepted since
+            words = self._take_up(self._coming)  # something else may have been learnt or accepted since
+            self.measured, told = phi.again(self.measured, self.comparison, setting.config.dependence, self.phis)
+            return words or told
         if reference is None:
             return self._learn_anew()
         self.learner = None
@@ -188,9 +190,7 @@ class Standing:
             DataError: too few rows, or nothing to accept.
         """
         if self.comparison is None:
-            rows = 0 if self.learner is None else self.learner.rows
-            todo = f"accept again after {max(accept.FEWEST - rows, 1)} more"
-            raise DataError(f"{self.model}: too few rows", got=rows, expected=f"at least {accept.FEWEST}", todo=todo)
+            raise accept.too_few(self.model, 0 if self.learner is None else self.learner.rows)
         if self.judge is None or self._requested is not None:
             raise DataError(f"{self.model}: tables are being built", todo="accept again in a minute")
         before, streams = self.comparison.streams.reference, self.comparison.streams
@@ -198,15 +198,12 @@ class Standing:
         if not counts and self.learner is None:
             todo = "accept follows an alarm, or ends learning"
             raise DataError(f"{self.model}: nothing to accept, it looks like its reference", todo=todo)
-        after = before if self.learner is None else self.learner.final(before, now)
-        after = accept.accepted(before, counts, now) if counts else after
-        self.learner = None
+        learner, self.learner = self.learner, None
+        after = accept.accepted(before, counts, now) if counts or learner is None else learner.final(before, now)
         for name in counts:
             self.phis.pop(name, None)
         self._take_up(after)
-        if not counts:
-            return f"learning has ended: reference {after.id} of {after.rows:,} rows is final"
-        return accept.words(counts, before, after)
+        return accept.words(counts, before, after, learnt=learner is not None)
 
     # -- from one run to the next
 
