@@ -134,6 +134,16 @@ def test_the_largest_evidence_is_never_lost_and_memory_is_bounded() -> None:
     assert (np.diff(trace.rows) > 0).all()
 
 
+def test_a_budget_of_more_than_an_alarm_a_tick_counts_as_one_a_tick(call: Call, shifted: str, reference: str) -> None:
+    """The line would be below 0 nats else, and JSON has no number for the evidence of what always alarms."""
+    loose, tick = (
+        json.loads(call("replay", shifted, "--reference", reference, "--json", "--false-alarms", budget)[1])["streams"]
+        for budget in ("100000 per 1d", "1 per 10s")
+    )
+    assert [s["threshold"] for s in loose] == [s["threshold"] for s in tick]
+    assert all(s["threshold"] > 0 and s["evidence"] >= 0 for s in loose)
+
+
 def test_the_evidence_of_the_model_leaves_out_what_alarmed_by_itself() -> None:
     """Else the model would stand over its line without an alarm of its own."""
     run = Runner(watch(), World(4))

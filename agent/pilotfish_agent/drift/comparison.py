@@ -16,13 +16,14 @@ from pilotfish_agent.drift.held import Held
 from pilotfish_agent.drift.ingest import Mask, OpenTick
 from pilotfish_agent.drift.judge import Judge, Terms
 from pilotfish_agent.drift.latch import Entry
+from pilotfish_agent.drift.layout import Ints
 from pilotfish_agent.drift.options import Config
 from pilotfish_agent.drift.redact import redacted
 from pilotfish_agent.drift.reference import FeatureReference, identity
 from pilotfish_agent.drift.strata import HOUR
-from pilotfish_agent.drift.streams import OUTPUT, PREDICTION
+from pilotfish_agent.drift.streams import LATENCY, OUTPUT, PREDICTION
 from pilotfish_agent.drift.tables import StreamTables, TableSpec, cache_key
-from pilotfish_agent.drift.tested import LATENCY, Ints, Tested
+from pilotfish_agent.drift.tested import Tested
 from pilotfish_agent.drift.tick_clock import Tick
 from pilotfish_agent.drift.window import Window
 from pilotfish_core.nouns import ObservationBatch
@@ -58,9 +59,12 @@ class TableRequest:
 
 
 def budget_ticks(config: Config, streams: Tested | None = None) -> float:
-    """A: ticks per allowed false alarm, replicas counted in; where hours are told apart none is longer than one."""
+    """A: ticks per allowed false alarm, replicas counted in; where hours are told apart none is longer than one.
+
+    At least one: nothing alarms more than once a tick, and the line of a larger budget would be below 0 nats.
+    """
     apart = streams is not None and streams.strata.count > 1
-    return config.false_alarms.ticks(min(config.tick, HOUR) if apart else config.tick, config.replicas)
+    return max(1.0, config.false_alarms.ticks(min(config.tick, HOUR) if apart else config.tick, config.replicas))
 
 
 def table_request(streams: Tested, config: Config, phis: Mapping[str, float]) -> TableRequest:
