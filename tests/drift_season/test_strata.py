@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotfish_agent.drift import strata
-from pilotfish_agent.drift.strata import ALL, COUNTS, HOUR, Floats, Ints, Kind, Strata, chosen, make, narrowed, trial
+from pilotfish_agent.drift.layout import Floats, Ints
+from pilotfish_agent.drift.strata import ALL, COUNTS, HOUR, Kind, Strata, chosen, make, narrowed, trial
 
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Asia/Kathmandu")
 MOMENTS = st.floats(1e9, 2.5e9)

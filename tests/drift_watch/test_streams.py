@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish_agent.drift.streams import canonical, is_class, prediction_columns, texts
+from pilotfish_agent.drift.streams import is_class, prediction_columns, texts, whole_text
 from pilotfish_core.nouns import ObservationBatch
 
 
@@ -73,8 +73,8 @@ def test_class_or_value(values: object, task: str, expected: bool) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_canonical_text_reads_back_as_the_same_number(x: float) -> None:
     """The rendering of a number is exact and never ends in `.0`."""
-    assert float(canonical(x)) == x
-    assert not canonical(x).endswith(".0")
+    assert float(whole_text(x)) == x
+    assert not whole_text(x).endswith(".0")
 
 
 def test_texts_of_infinity() -> None:

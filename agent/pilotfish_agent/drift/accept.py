@@ -11,8 +11,9 @@ import numpy as np
 from pilotfish_agent.drift.explain import shown
 from pilotfish_agent.drift.judge import Judge
 from pilotfish_agent.drift.latch import ALARM
+from pilotfish_agent.drift.layout import Ints
 from pilotfish_agent.drift.reference import FeatureReference, Reference
-from pilotfish_agent.drift.tested import Ints, Tested
+from pilotfish_agent.drift.tested import Tested
 from pilotfish_core.errors import DataError
 
 FEWEST: Final = 500

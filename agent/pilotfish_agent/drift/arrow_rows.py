@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pilotfish_agent.drift.layout import Floats
 from pilotfish_agent.drift.rows import times
-from pilotfish_agent.drift.table_rows import EXPECTED, Floats, Refuse, whole_rows
+from pilotfish_agent.drift.table_rows import EXPECTED, Refuse, whole_rows
 from pilotfish_agent.windows.binning import EXACT, canonical
 from pilotfish_core.errors import DataError, UsageError
 from pilotfish_core.nouns import Column

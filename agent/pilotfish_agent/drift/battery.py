@@ -9,11 +9,12 @@ from typing import Final
 import numpy as np
 
 from pilotfish_agent.drift.builder import SEED
-from pilotfish_agent.drift.check import StreamCheck, columns
+from pilotfish_agent.drift.check import StreamCheck
 from pilotfish_agent.drift.composites import derived
 from pilotfish_agent.drift.kept import KeptColumn, Sample
 from pilotfish_agent.drift.layout import Floats
 from pilotfish_agent.drift.reference import Reference
+from pilotfish_agent.drift.streams import columns
 from pilotfish_agent.drift.tests._part import PACKAGE, Kind, Side, TestResult, without_pvalue
 from pilotfish_agent.windows.binning import floats
 from pilotfish_core import registry

@@ -16,7 +16,7 @@ from pilotfish_agent.drift.decided import Bins, decide
 from pilotfish_agent.drift.fits import Fits
 from pilotfish_agent.drift.frames import Frame
 from pilotfish_agent.drift.kept import KeptColumn, Sample
-from pilotfish_agent.drift.layout import MIN_REFERENCE_ROWS
+from pilotfish_agent.drift.layout import MIN_REFERENCE_ROWS, Floats, Ints
 from pilotfish_agent.drift.readers import DataFile
 from pilotfish_agent.drift.reference import (
     Ignored,
@@ -26,17 +26,13 @@ from pilotfish_agent.drift.reference import (
 )
 from pilotfish_agent.drift.rows import Rows
 from pilotfish_agent.drift.strata import COUNTS, Strata
-from pilotfish_agent.drift.streams import prediction_columns
-from pilotfish_agent.drift.tested import LATENCY
+from pilotfish_agent.drift.streams import columns
 from pilotfish_agent.drift.timed import Counts, Dependence, Plan, Says, dependence, in_time_order, once_a_tick
 from pilotfish_agent.drift.vectors import Fitted
-from pilotfish_agent.windows.binning import StratumBinner, floats
+from pilotfish_agent.windows.binning import StratumBinner
 from pilotfish_core.config import choice, option
 from pilotfish_core.errors import DataError, EmptyDataError
 from pilotfish_core.nouns import Column, ObservationBatch
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 MAX_ROWS = 2_000_000  # rows that set the edges; all rows are counted
 SEED = 20240229
@@ -140,10 +136,7 @@ class ReferenceBuilder:
 
     def _of(self, batch: ObservationBatch) -> dict[str, Column]:
         left_out = set(self.ignore)
-        features = {k: v for k, v in batch.features.items() if k not in left_out}
-        pseudo = {k: v for k, v in prediction_columns(batch, self.task).items() if k not in left_out}
-        latency = {} if batch.latency is None or LATENCY in left_out else {LATENCY: floats(batch.latency)}
-        return features | pseudo | latency
+        return {name: column for name, column in columns(batch, self.task).items() if name not in left_out}
 
     def reference(
         self,
@@ -246,13 +239,13 @@ class ReferenceBuilder:
         """The bins of streams that need strata, and the streams that cannot have them, with the reason."""
         if self._times is None or self.season == "none":
             return {}, {}
-        size, columns = self._sample.kept, self._kept(fitted)
+        size, kept = self._sample.kept, self._kept(fitted)
         times = self._times.numbers(size)
         asked = None if self.season == "auto" else strata.make(self.season).kind
         trial = strata.trial(times, self._zone) if asked is None else strata.probe(times, self._zone)
         if trial is None:
             return {}, {}
-        return seasonal.divided(bins, ids, lambda name: columns[name].numbers(size), trial, asked, self.seed)
+        return seasonal.divided(bins, ids, lambda name: kept[name].numbers(size), trial, asked, self.seed)
 
     def _plan(self, bins: Mapping[str, Bins]) -> Plan:
         own = {name: b.season.strata for name, b in bins.items() if b.season is not None}
@@ -271,12 +264,12 @@ class ReferenceBuilder:
         size = self._sample.kept
         counts = Counts(self._plan(bins))
         says = self._says.numbers(size).astype(np.int64)
-        columns = self._kept(fitted)
+        kept = self._kept(fitted)
         times = None if self._times is None else self._times.numbers(size)
         held: list[dict[str, Ints]] = []
         for part in in_time_order(None, size):
             told = Says((says[part] & 1) > 0, (says[part] & 2) > 0, _counted(fitted, part))
-            those = {name: columns[name].column(size, part) for name in bins}
+            those = {name: kept[name].column(size, part) for name in bins}
             ids = counts.add(those, len(part), told, None if times is None else times[part])
             if times is not None:
                 held.append(ids)
@@ -309,7 +302,7 @@ class ReferenceBuilder:
         for part in rows:
             batch = derived(part.batch, encoders)
             numbers = np.arange(counts.rows, counts.rows + batch.rows)
-            ids = counts.add(self._of(batch), batch.rows, _says(batch, _counted(fitted, numbers)), part.times)
+            ids = counts.add(self._of(batch), batch.rows, Says.of(batch, _counted(fitted, numbers)), part.times)
             if found is not None and part.times is not None:
                 found.add(ids, part.times)
         return counts, found
@@ -352,12 +345,6 @@ def _strata_json(counts: Counts) -> dict[str, Any]:
 def _counted(fitted: Mapping[str, Fitted], rows: Ints) -> dict[str, NDArray[np.bool_]]:
     """Which rows speak of each part: not those that its encoder was fitted on."""
     return {stream: rows >= one.first for one in fitted.values() for stream in one.parts}
-
-
-def _says(batch: ObservationBatch, own: Mapping[str, NDArray[np.bool_]]) -> Says:
-    nothing = np.zeros(batch.rows, np.bool_)
-    predicted = batch.prediction is not None or batch.probabilities is not None
-    return Says(None if batch.features else nothing, None if predicted else nothing, own)
 
 
 def build(

@@ -13,13 +13,12 @@ import numpy as np
 
 from pilotfish_agent.drift.dictionary import Family, family, target
 from pilotfish_agent.drift.explain import percent, shown, step
-from pilotfish_agent.drift.layout import EPS, regular_bins
+from pilotfish_agent.drift.layout import EPS, Floats, Ints, regular_bins
 from pilotfish_agent.drift.masses import Masses
 from pilotfish_agent.drift.reference import FeatureReference
-from pilotfish_agent.drift.tested import Floats, Ints
 
 MOST_BINS: Final = 5
-SPECIAL: Final = ("missing", "+inf", "-inf")
+SPECIAL_WORDS: Final = ("missing", "+inf", "-inf")
 _NAMES_BINS: Final[frozenset[Family]] = frozenset({"octile", "spike", "special", "level"})
 """Families whose words are shares of bins already."""
 FAR: Final = 1.0
@@ -123,7 +122,7 @@ def _only(before: Floats, now: Floats, pi: Floats) -> int | None:
 def _one(stream: FeatureReference, b: int, before: Floats, now: Floats) -> str:
     """One bin of a numeric stream."""
     name = bin_words(stream, b)
-    return f"{name}{'' if name in SPECIAL else ':'} {step(before[b], now[b])}{times(before[b], now[b])}"
+    return f"{name}{'' if name in SPECIAL_WORDS else ':'} {step(before[b], now[b])}{times(before[b], now[b])}"
 
 
 def _level(stream: FeatureReference, b: int, before: Floats, now: Floats) -> str:
@@ -155,8 +154,8 @@ def bin_words(stream: FeatureReference, b: int) -> str:
         if b == len(levels):
             return "other categories" if stream.counts[b] else "unseen categories"
         return "missing"
-    regular = len(stream.counts) - len(SPECIAL)
-    return SPECIAL[b - regular] if b >= regular else _range(stream, b, b)
+    regular = len(stream.counts) - len(SPECIAL_WORDS)
+    return SPECIAL_WORDS[b - regular] if b >= regular else _range(stream, b, b)
 
 
 def _range(stream: FeatureReference, first: int, last: int) -> str:
@@ -177,7 +176,7 @@ def _range(stream: FeatureReference, first: int, last: int) -> str:
 
 def _ranks(stream: FeatureReference, first: int, last: int) -> str:
     """The same where each hour has edges of its own: the ranks that they are."""
-    regular = stream.counts[: len(stream.counts) - len(SPECIAL)]
+    regular = stream.counts[: len(stream.counts) - len(SPECIAL_WORDS)]
     upto = np.concatenate(([0.0], np.cumsum(shares(regular))))
     low, high = percent(float(upto[first])), percent(float(upto[last + 1]))
     if first <= 0:

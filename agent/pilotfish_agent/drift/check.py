@@ -22,13 +22,13 @@ from pilotfish_agent.drift.layout import Ints, nominal
 from pilotfish_agent.drift.reference import Binner, FeatureReference, Reference
 from pilotfish_agent.drift.rows import Rows
 from pilotfish_agent.drift.strata import of_reference
-from pilotfish_agent.drift.streams import prediction_columns
-from pilotfish_agent.drift.tested import LATENCY, tested
+from pilotfish_agent.drift.streams import LATENCY, columns
+from pilotfish_agent.drift.tested import tested
 from pilotfish_agent.drift.timed import Counts, Dependence, Plan, Says
-from pilotfish_agent.windows.binning import StratumBinner, floats
+from pilotfish_agent.windows.binning import StratumBinner
 from pilotfish_agent.windows.ticks import TickRule, TickSplitter
 from pilotfish_core.errors import UsageError
-from pilotfish_core.nouns import Column, ObservationBatch, Verdict
+from pilotfish_core.nouns import Verdict
 
 FEWEST_ROWS: Final = 200
 """Of a stream on either side: fewer say nothing."""
@@ -78,8 +78,8 @@ class StreamCheck:
     rows: int
     phi: float
     counts: Ints
-    change: two_sample.Tested | None
-    beyond: two_sample.Tested | None
+    change: two_sample.Outcome | None
+    beyond: two_sample.Outcome | None
     effect: Effect | None
     verdict: Verdict
     min_effect: float
@@ -87,7 +87,7 @@ class StreamCheck:
     @property
     def feature(self) -> str:
         """The name that is reported: of a part the composite's."""
-        return self.stream.part_of or self.stream.name
+        return self.stream.told_as
 
     def words(self) -> str:
         """What was found, for people."""
@@ -169,7 +169,7 @@ class Check:
             if self._timed and self._reference.begins is not None and self._options.dependence is None:
                 self._dependence = self._measure()
         batch = derived(rows.batch, self._reference.encoders)
-        ids = self._counts.add(columns(batch, self._options.task), batch.rows, _says(batch), rows.times)
+        ids = self._counts.add(columns(batch, self._options.task), batch.rows, Says.of(batch), rows.times)
         if self._dependence is not None and rows.times is not None:
             self._dependence.add(ids, rows.times)
 
@@ -251,20 +251,8 @@ def standardised(reference: Ints, current: Ints) -> Ints:
     return found
 
 
-def columns(batch: ObservationBatch, task: str) -> dict[str, Column]:
-    """The columns of all streams of a batch, by stream."""
-    latency = {} if batch.latency is None else {LATENCY: floats(batch.latency)}
-    return {**batch.features, **prediction_columns(batch, task), **latency}
-
-
 def _binner(stream: FeatureReference) -> Binner | StratumBinner:
     return stream.binner() if stream.stratum_edges is None else StratumBinner(stream.stratum_edges)
-
-
-def _says(batch: ObservationBatch) -> Says:
-    nothing = np.zeros(batch.rows, np.bool_)
-    predicted = batch.prediction is not None or batch.probabilities is not None
-    return Says(None if batch.features else nothing, None if predicted else nothing)
 
 
 _LOUD: Final[Mapping[Verdict, int]] = {"drifting": 0, "changed": 1, "stable": 2, "not_enough_data": 3}

@@ -8,25 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pilotfish_agent.drift.encoders._part import Part
 from pilotfish_agent.drift.kept import KeptColumn
-from pilotfish_agent.drift.layout import MIN_REFERENCE_ROWS, edges_from_reference
+from pilotfish_agent.drift.layout import MIN_REFERENCE_ROWS, SPECIAL, Floats, Ints, edges_from_reference
 from pilotfish_agent.drift.redact import redacted
 from pilotfish_agent.drift.reference import Binner, FeatureReference, Kind, PhiSource, positions
 from pilotfish_agent.drift.streams import PREDICTION, is_class
 from pilotfish_agent.windows.binning import LevelBinner, NumericBinner, rounded
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 MAX_LEVELS = 63
 MIN_LEVEL_ROWS = 20
 CATEGORICAL_INTEGERS = 20  # whole numbers of at most so many distinct values are categories
 NUMBER_SHARE = 0.99
 IDENTIFIER_SHARE = 0.9
-SPECIAL = 3  # missing, +inf, -inf: the last bins of a numeric stream
 
 
 @dataclass(frozen=True, slots=True)

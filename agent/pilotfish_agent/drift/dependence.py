@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from pilotfish_agent.drift.dictionary import hermite_directions
-from pilotfish_agent.drift.layout import Floats, Ints, nominal
+from pilotfish_agent.drift.layout import SPECIAL, Floats, Ints, nominal
 
 BLOCKS: Final = (1, 2, 4, 8, 16, 32, 64)
 """Ticks a block."""
@@ -25,7 +25,6 @@ LEAST: Final = 24
 SIGNIFICANCE: Final = 1e-3
 STEP: Final = 1.25
 """Phi is rounded up to a power of it, so that equal streams share tables."""
-SPECIAL: Final = 3  # missing, +inf, -inf: the last bins of a numeric stream
 
 
 @dataclass(slots=True)

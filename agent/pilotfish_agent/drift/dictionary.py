@@ -128,6 +128,11 @@ def hermite_directions(pi: Floats, special: Sequence[int] = ()) -> Floats:
     return directions
 
 
+def scores_of(kind: str, pi: Floats, special: Sequence[int]) -> Floats:
+    """`hermite_directions` of a numeric stream, zeros (4, K) of a categorical one."""
+    return hermite_directions(pi, special) if kind == "numeric" else np.zeros((4, len(pi)))
+
+
 def numeric(pi: Floats, special: Sequence[int] = (), scores: Floats | None = None) -> Dictionary:
     """Dictionary of a numeric stream.
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pilotfish_agent.drift.tested import Floats, Tested
+from pilotfish_agent.drift.layout import Floats
+from pilotfish_agent.drift.tested import Tested
 from pilotfish_agent.drift.tests._part import PACKAGE, Bins
 from pilotfish_agent.drift.window import MIN_ROWS, Window
 from pilotfish_core import registry

@@ -63,6 +63,11 @@ class FeatureReference:
         own = self.stratum_edges if self.stratum_edges is not None else self.stratum_counts
         return 1 if own is None else len(own)
 
+    @property
+    def told_as(self) -> str:
+        """The name under which people are told of it: of a part that of the composite."""
+        return self.part_of or self.name
+
     def binner(self, stratum: int = 0) -> Binner:
         """What turns a column of rows of one stratum into counts of the same K bins."""
         if self.stratum_edges is not None:

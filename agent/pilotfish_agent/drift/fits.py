@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pilotfish_agent.drift.composites import with_texts
 from pilotfish_agent.drift.encoders import text
+from pilotfish_agent.drift.layout import Ints
 from pilotfish_agent.drift.prose import Prose
 from pilotfish_agent.drift.reference import Ignored
 from pilotfish_agent.drift.streams import OUTPUT, is_list, is_text
 from pilotfish_agent.drift.vectors import Fitted, Vectors
 from pilotfish_core.nouns import Column, ObservationBatch
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(slots=True)

@@ -14,8 +14,9 @@ from typing import Final
 import numpy as np
 
 from pilotfish_agent.drift.gauges import OTHER, Labels
+from pilotfish_agent.drift.layout import Ints
 from pilotfish_agent.drift.reference import FeatureReference
-from pilotfish_agent.drift.tested import Ints, Tested
+from pilotfish_agent.drift.tested import Tested
 from pilotfish_core.metrics import Metric, Sample
 
 TOPK: Final = 50

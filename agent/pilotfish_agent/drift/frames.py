@@ -17,8 +17,9 @@ import numpy as np
 
 from pilotfish_agent.drift import arrow_rows
 from pilotfish_agent.drift.json_rows import scalars
+from pilotfish_agent.drift.layout import Floats
 from pilotfish_agent.drift.rows import BadRows, Layout, Rows, times
-from pilotfish_agent.drift.table_rows import EXPECTED, Floats, Refuse, TableRows, batch_rows, whole_rows
+from pilotfish_agent.drift.table_rows import EXPECTED, Refuse, TableRows, batch_rows, whole_rows
 from pilotfish_agent.windows.binning import EXACT, canonical
 from pilotfish_core.errors import DataError, EmptyDataError, UsageError
 from pilotfish_core.nouns import Column

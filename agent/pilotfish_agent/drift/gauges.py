@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 
 from pilotfish_agent.drift.ingest import sane
+from pilotfish_agent.drift.layout import Ints
 from pilotfish_agent.drift.reference import FeatureReference
-from pilotfish_agent.drift.tested import Ints, Tested
+from pilotfish_agent.drift.tested import Tested
 from pilotfish_agent.drift.whole import units
 from pilotfish_agent.windows.binning import floats
 from pilotfish_agent.windows.histogram import FixedHistogram

@@ -15,10 +15,11 @@ import numpy as np
 from pilotfish_agent.drift.changes import times
 from pilotfish_agent.drift.effect import effect
 from pilotfish_agent.drift.explain import percent, shown, step
+from pilotfish_agent.drift.layout import Floats
 from pilotfish_agent.drift.raw import Block, numbers, texts
 from pilotfish_agent.drift.reference import Binner, FeatureReference
 from pilotfish_agent.drift.tables import StreamTables
-from pilotfish_agent.drift.tested import Floats, missing_bin
+from pilotfish_agent.drift.tested import missing_bin
 from pilotfish_agent.windows.binning import rounded
 
 LARGE_UNITS: Final = (1000.0, 100.0, 60.0, 3600.0, 1024.0)

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilotfish_agent.drift import strata
-from pilotfish_agent.drift.layout import coarse_map, fold
+from pilotfish_agent.drift.layout import Ints, coarse_map, fold
 from pilotfish_agent.drift.reference import FeatureReference, Ignored, Reference
 from pilotfish_agent.drift.seasonal import MODEL_CELLS, STREAM_CELLS, TOO_MANY
 from pilotfish_agent.drift.strata import ALL, COUNTS, FIT_ROWS, PROBE_SECONDS, Kind, narrowed
-from pilotfish_agent.drift.tested import Ints, Tested
+from pilotfish_agent.drift.tested import Tested
 
 MOST_BINS: Final = 8_000
 """Bins of all streams up to which hours are told apart: 11 MB of counts. With more, a pattern stays unknown."""

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilotfish_agent.drift.composites import derived
-from pilotfish_agent.drift.streams import PREDICTION, SCORE, prediction_columns
-from pilotfish_agent.drift.tested import LATENCY, Ints, Tested
+from pilotfish_agent.drift.layout import Ints
+from pilotfish_agent.drift.streams import LATENCY, PREDICTION, SCORE, prediction_columns
+from pilotfish_agent.drift.tested import Tested
 from pilotfish_agent.windows.binning import canonical, floats
 from pilotfish_core.nouns import Column, ObservationBatch
 

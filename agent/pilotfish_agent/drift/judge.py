@@ -24,14 +24,14 @@ from pilotfish_agent.drift.latch import (
     rule,
     worse,
 )
+from pilotfish_agent.drift.layout import Floats, Ints
 from pilotfish_agent.drift.mix import Mix
 from pilotfish_agent.drift.raw import Raw, Sample
 from pilotfish_agent.drift.streams import MODEL, PREDICTION, SCORE
 from pilotfish_agent.drift.tables import StreamTables
-from pilotfish_agent.drift.tested import Floats, Ints, Tested
+from pilotfish_agent.drift.tested import Tested
 from pilotfish_agent.drift.tick_clock import Tick
 from pilotfish_agent.drift.together import together
-from pilotfish_agent.drift.whole import told_as
 from pilotfish_core.nouns import Severity
 
 WHOLE: Final = -1
@@ -238,7 +238,7 @@ class Judge:
         critical = level == ALARM and found is not None and found.lower >= self._terms.critical_effect
         value, lower, upper = result_effect(found)
         entry = replace(
-            self._entry(told_as(stream), level, tick, float(self.scores[level, f]), held_back, critical=critical),
+            self._entry(stream.told_as, level, tick, float(self.scores[level, f]), held_back, critical=critical),
             part=stream.part if stream.part_of else "",
             what=changes.what_changed(stream, table, winner, counts),
             bins=() if changes.names_bins(winner) else tuple(changes.most_moved(stream, table, winner, counts)),
@@ -254,7 +254,7 @@ class Judge:
     def _latch_model(self, rest: list[int], level: int, held_back: str) -> None:
         largest = sorted(rest, key=lambda f: -self.scores[level, f])[:CONTRIBUTORS]
         begun = {f: self.engine.began(f, level) for f in largest}
-        names = explain.listed(list(dict.fromkeys(told_as(self._streams.streams[f]) for f in largest)))
+        names = explain.listed(list(dict.fromkeys(self._streams.streams[f].told_as for f in largest)))
         evidence = log_sum(self.scores[level][rest]) - math.log(len(self.tables))
         entry = replace(
             self._entry(MODEL, level, min(begun.values()), evidence, held_back, critical=False),

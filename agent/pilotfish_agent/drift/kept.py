@@ -11,11 +11,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pilotfish_agent.drift.layout import Floats, Ints
 from pilotfish_agent.windows.binning import MISSING_WORDS, canonical, number, reread
 from pilotfish_core.nouns import Column
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 _T = TypeVar("_T", bound=np.generic)
 
 MAX_TEXTS = 100_000  # distinct texts held a column; what comes after is `other`, the frequent ones came before

@@ -16,9 +16,9 @@ import numpy as np
 
 from pilotfish_agent.drift import explain
 from pilotfish_agent.drift.effect import Effect
+from pilotfish_agent.drift.layout import Floats, Ints
 from pilotfish_agent.drift.resolve import Resolve
 from pilotfish_agent.drift.tables import StreamTables
-from pilotfish_agent.drift.tested import Floats, Ints
 from pilotfish_core.nouns import Severity
 
 NOTICE: Final = 0

@@ -21,6 +21,8 @@ MIN_REFERENCE_ROWS = 200
 TAIL_QUANTILES = (0.001, 0.01, 0.99, 0.999)
 MIN_TAIL_ROWS = 5
 COARSE_GROUPS = 8
+SPECIAL = 3
+"""Missing, +inf, -inf: the last bins of a numeric stream."""
 
 
 def bins_for(rows: int) -> int:

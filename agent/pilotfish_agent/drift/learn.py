@@ -17,8 +17,9 @@ from pilotfish_agent.drift import builder, strata
 from pilotfish_agent.drift.builder import ReferenceBuilder
 from pilotfish_agent.drift.hours import DAY_HOURS, NEEDED, Hours
 from pilotfish_agent.drift.ingest import sound
+from pilotfish_agent.drift.layout import Ints
 from pilotfish_agent.drift.reference import Kind, Reference
-from pilotfish_agent.drift.tested import Ints, Tested
+from pilotfish_agent.drift.tested import Tested
 from pilotfish_agent.drift.tick_clock import Tick
 from pilotfish_core.errors import DataError
 from pilotfish_core.nouns import ObservationBatch

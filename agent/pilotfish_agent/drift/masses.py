@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
-from pilotfish_agent.drift.dictionary import hermite_directions
+from pilotfish_agent.drift.dictionary import scores_of
 from pilotfish_agent.drift.layout import Floats, Ints, coarse_map, nominal
 from pilotfish_agent.drift.reference import FeatureReference
 
@@ -46,5 +44,4 @@ def of(stream: FeatureReference, phi: float = 1.0) -> Plain:
     """Of a stream's counts, of which ``phi`` count as one."""
     pi = nominal(stream.counts / phi)
     special = tuple(sorted(stream.special.values()))
-    scores = hermite_directions(pi, special) if stream.kind == "numeric" else np.zeros((4, len(pi)))
-    return Plain(pi, special, scores, coarse_map(len(pi), special))
+    return Plain(pi, special, scores_of(stream.kind, pi, special), coarse_map(len(pi), special))

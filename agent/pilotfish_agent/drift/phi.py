@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilotfish_agent.drift.dependence import BLOCKS, Phi
+from pilotfish_agent.drift.layout import Floats, Ints
 from pilotfish_agent.drift.reference import FeatureReference
 from pilotfish_agent.drift.tables import StreamTables
-from pilotfish_agent.drift.tested import Floats, Ints, Tested
+from pilotfish_agent.drift.tested import Tested
 
 if TYPE_CHECKING:
     from pilotfish_agent.drift.comparison import Comparison

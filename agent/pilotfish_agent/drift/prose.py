@@ -5,16 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pilotfish_agent.drift import composites
 from pilotfish_agent.drift.encoders import text
 from pilotfish_agent.drift.kept import KeptColumn
+from pilotfish_agent.drift.layout import Ints
 from pilotfish_agent.drift.vectors import Fitted
 from pilotfish_core.nouns import Column
-
-Ints = NDArray[np.int64]
 
 LOOKED_AT: Final = 200
 """Texts by which a column is told to be language, or categories."""

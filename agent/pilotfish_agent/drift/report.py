@@ -13,10 +13,11 @@ from pilotfish_agent.drift.effect import Effect, effect
 from pilotfish_agent.drift.explain import shown
 from pilotfish_agent.drift.judge import WHOLE, Judge
 from pilotfish_agent.drift.latch import ALARM, NOTICE, Latch, result_effect
+from pilotfish_agent.drift.layout import Floats, nominal
 from pilotfish_agent.drift.learn import FIRST_ROWS
 from pilotfish_agent.drift.reference import SMALL_ROWS
 from pilotfish_agent.drift.streams import MODEL
-from pilotfish_agent.drift.tested import Floats, Tested
+from pilotfish_agent.drift.tested import Tested
 from pilotfish_agent.drift.whole import Unit, units
 from pilotfish_agent.drift.window import MIN_ROWS
 from pilotfish_core.metrics import Metric, Sample
@@ -105,7 +106,7 @@ def effects(watch: DriftWatch) -> list[Effect | None]:
         found = judge.effect(f) if judge is not None and latched else None
         if found is None and rows[f] >= MIN_ROWS:
             counts = stream.counts.astype(np.float64)
-            pi, phi = (counts + 0.5) / (counts.sum() + 0.5 * len(counts)), 1.0
+            pi, phi = nominal(counts), 1.0
             if judge is not None:
                 pi, phi = judge.tables[f].pi, judge.tables[f].phi
             found = effect(counts, np.asarray(streams.part(window.counts, f), np.float64), pi, phi, rows=float(rows[f]))

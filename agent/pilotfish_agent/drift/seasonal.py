@@ -12,16 +12,12 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pilotfish_agent.drift.decided import SPECIAL, Bins, Season
+from pilotfish_agent.drift.decided import Bins, Season
 from pilotfish_agent.drift.feature_reference import middle_edges
-from pilotfish_agent.drift.layout import MIN_REFERENCE_ROWS, coarse_map, edges_from_reference
+from pilotfish_agent.drift.layout import MIN_REFERENCE_ROWS, SPECIAL, Floats, Ints, coarse_map, edges_from_reference
 from pilotfish_agent.drift.strata import ALL, COUNTS, FIT_ROWS, Kind, Trial, differ, narrowed
 from pilotfish_agent.windows.binning import rounded
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 STREAM_CELLS: Final = 2_400
 """Bins times strata of one stream that has a table for each: 1.3 MB, and 7 s of `pf-worker`."""

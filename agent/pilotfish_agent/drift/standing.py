@@ -17,12 +17,13 @@ from pilotfish_agent.drift.happenings import Happenings
 from pilotfish_agent.drift.held import Held
 from pilotfish_agent.drift.judge import Judge, Terms
 from pilotfish_agent.drift.latch import Entry
+from pilotfish_agent.drift.layout import Ints
 from pilotfish_agent.drift.learn import Learner
 from pilotfish_agent.drift.mix import Mix
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.setting import Setting
 from pilotfish_agent.drift.tables import StreamTables
-from pilotfish_agent.drift.tested import Ints, Tested, tested
+from pilotfish_agent.drift.tested import Tested, tested
 from pilotfish_agent.drift.tick_clock import Tick, TickClock
 from pilotfish_agent.drift.versions import Look, Versions
 from pilotfish_agent.windows.ticks import TickRule

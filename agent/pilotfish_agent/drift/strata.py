@@ -16,8 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from pilotfish_agent.drift.layout import Floats, Ints
 
 Kind = Literal["none", "hour", "weekend_hour", "hour_of_week"]
 COUNTS: Final[Mapping[Kind, int]] = {"none": 1, "hour": 24, "weekend_hour": 48, "hour_of_week": 168}
@@ -150,6 +149,12 @@ def differ(counts: Floats | Ints) -> bool:
     spread = 2 / (9 * freedom)
     limit: float = freedom * (1 - spread + _Z * math.sqrt(spread)) ** 3  # scipy is not resident
     return float(((table - expected) ** 2 / expected).sum()) > limit
+
+
+def owed(own: Ints, every: Ints) -> Floats:
+    """By how much the masses of strata (..., K) differ from those of all of them together (K,)."""
+    found: Floats = own / np.maximum(own.sum(-1, keepdims=True), 1) - every / every.sum()
+    return found
 
 
 def kind_of(count: int) -> Kind:

@@ -14,10 +14,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pilotfish_agent.windows.binning import floats
 from pilotfish_core.nouns import Column, ObservationBatch
 
 PREDICTION: Final = "@prediction"
 SCORE: Final = "@score"
+LATENCY: Final = "@latency"
 MODEL: Final = "@model"
 OUTPUT: Final = "output"
 """The feature of answers that are lists of numbers, but no probabilities: embeddings, logits, coordinates."""
@@ -37,16 +39,19 @@ def numbers(column: Column) -> NDArray[np.float64]:
     return np.asarray(column, dtype=np.float64)
 
 
-def canonical(value: float) -> str:
-    """A number as the text levels are compared by: whole numbers without ``.0``, others as the shortest round-trip."""
+def whole_text(value: float) -> str:
+    """A number as a text that loses nothing: whole numbers without ``.0``, others as the shortest round-trip.
+
+    Levels are compared in twelve digits (`windows.binning.canonical`), ids are not.
+    """
     return str(int(value)) if value.is_integer() else repr(value)
 
 
 def texts(column: Column) -> list[str | None]:
-    """A column as texts: numbers in canonical rendering, NaN as None."""
+    """A column as texts: numbers by `whole_text`, NaN as None."""
     if is_text(column):
         return list(column)
-    return [None if x != x else canonical(x) for x in numbers(column).tolist()]  # noqa: PLR0124 - NaN
+    return [None if x != x else whole_text(x) for x in numbers(column).tolist()]  # noqa: PLR0124 - NaN
 
 
 def is_class(values: Column, task: str = "auto") -> bool:
@@ -103,6 +108,12 @@ def prediction_columns(batch: ObservationBatch, task: str = "auto") -> dict[str,
     if is_text(batch.prediction) or task != "classification":
         return {PREDICTION: batch.prediction}
     return {PREDICTION: texts(batch.prediction)}
+
+
+def columns(batch: ObservationBatch, task: str = "auto") -> dict[str, Column]:
+    """The columns of all streams of a batch of sound columns, by stream."""
+    latency = {} if batch.latency is None else {LATENCY: floats(batch.latency)}
+    return {**batch.features, **prediction_columns(batch, task), **latency}
 
 
 def _of_probabilities(batch: ObservationBatch) -> dict[str, Column]:

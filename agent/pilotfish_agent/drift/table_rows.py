@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilotfish_agent.drift.json_rows import select
+from pilotfish_agent.drift.layout import Floats
 from pilotfish_agent.drift.rows import (
     BATCH_CELLS,
     BATCH_ROWS,
@@ -28,7 +29,6 @@ from pilotfish_core.nouns import Column, ObservationBatch
 DEFAULT_TIME: Final = "ts"
 """The column of times where none is named."""
 EXPECTED: Final = "numbers, texts, booleans, times or lists of numbers"
-Floats = NDArray[np.float64]
 Refuse = Callable[[int, object, str], None]
 """Row of the batch, value, what belongs there."""
 

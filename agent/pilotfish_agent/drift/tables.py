@@ -184,8 +184,7 @@ def build_one(spec: TableSpec, budget_ticks: float, streams: int) -> StreamTable
     alpha = np.asarray(spec.counts, dtype=np.float64) / spec.phi
     pi = nominal(alpha)
     line = log_threshold(budget_ticks, streams)
-    numeric = spec.kind == "numeric"
-    scores = dictionary.hermite_directions(pi, spec.special) if numeric else np.zeros((4, len(pi)))
+    scores = dictionary.scores_of(spec.kind, pi, spec.special)
     words = _words(spec.kind, pi, spec.special, scores)
     penalties = np.array(
         [
@@ -272,8 +271,7 @@ def _stratum(
     An alternative that the stratum lacks is a row of zeros, and so are all of a stratum with too few rows.
     """
     pi = nominal(counts / phi)
-    numeric = kind == "numeric"
-    scores = dictionary.hermite_directions(pi, special) if numeric else np.zeros((4, len(pi)))
+    scores = dictionary.scores_of(kind, pi, special)
     words = _words(kind, pi, special, scores)
     place = {name: j for j, name in enumerate(words.names)}
     rows = np.zeros((len(names), len(pi)))

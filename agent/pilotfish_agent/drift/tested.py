@@ -15,15 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilotfish_agent.drift import composites
+from pilotfish_agent.drift.layout import Floats, Ints
 from pilotfish_agent.drift.reference import Binner, FeatureReference, Reference
-from pilotfish_agent.drift.strata import Strata, narrowed, of_reference
-from pilotfish_agent.drift.streams import PREDICTION, SCORE
+from pilotfish_agent.drift.strata import Strata, narrowed, of_reference, owed
+from pilotfish_agent.drift.streams import LATENCY, PREDICTION, SCORE
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 _T = TypeVar("_T", bound=np.generic)
 
-LATENCY: Final = "@latency"
 MOST_BINNERS: Final = 10_000  # kept: some 10 MB
 SHARED: Final = -1  # those of streams whose bins are alike in all strata
 PSEUDO: Final = (PREDICTION, SCORE, LATENCY)
@@ -103,9 +101,7 @@ def _moved(stream: FeatureReference, stratum: int) -> Floats:
     """By how much the masses (K,) of a stratum differ from those of all."""
     if stream.stratum_counts is None:
         return np.zeros(len(stream.counts))
-    own = stream.stratum_counts[stratum]
-    moved: Floats = own / max(int(own.sum()), 1) - stream.counts / stream.counts.sum()
-    return moved
+    return owed(stream.stratum_counts[stratum], stream.counts)
 
 
 def missing_bin(stream: FeatureReference) -> int:

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 
 from pilotfish_agent.drift.dependence import LEAST, Phi
 from pilotfish_agent.drift.ingest import Repeats, chosen, counting
+from pilotfish_agent.drift.layout import Floats, Ints
 from pilotfish_agent.drift.rows import Rows
-from pilotfish_agent.drift.strata import Strata, narrowed
-from pilotfish_agent.drift.tested import LATENCY
+from pilotfish_agent.drift.strata import Strata, narrowed, owed
+from pilotfish_agent.drift.streams import LATENCY
 from pilotfish_agent.windows.binning import StratumBinner
 from pilotfish_agent.windows.ticks import TickRule, TickSplitter
-from pilotfish_core.nouns import Column
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from pilotfish_core.nouns import Column, ObservationBatch
 
 PART_ROWS = 50_000
 ABSENT = -1
@@ -67,6 +65,13 @@ class Says:
     features: NDArray[np.bool_] | None = None
     predictions: NDArray[np.bool_] | None = None
     own: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(batch: ObservationBatch, own: Mapping[str, NDArray[np.bool_]] | None = None) -> Says:
+        """Of a batch whose rows are all alike in this."""
+        nothing = np.zeros(batch.rows, np.bool_)
+        predicted = batch.prediction is not None or batch.probabilities is not None
+        return Says(None if batch.features else nothing, None if predicted else nothing, own or {})
 
 
 @dataclass(slots=True)
@@ -178,9 +183,7 @@ def level(counts: Ints, reference: Ints, strata: Ints) -> Ints | Floats:
     """Counts of ticks (T, K) less what their stratum (T,) owes to the season: all strata alike, sums as before."""
     if len(reference) == 1:
         return counts
-    masses = reference / np.maximum(reference.sum(1, keepdims=True), 1)
-    moved = masses - reference.sum(0) / reference.sum()
-    levelled: Floats = counts - counts.sum(1, keepdims=True) * moved[strata]
+    levelled: Floats = counts - counts.sum(1, keepdims=True) * owed(reference, reference.sum(0))[strata]
     return levelled
 
 

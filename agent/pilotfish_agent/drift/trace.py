@@ -10,9 +10,9 @@ import numpy as np
 
 from pilotfish_agent.drift.judge import WHOLE, Judge, log_sum
 from pilotfish_agent.drift.latch import ALARM, NOTICE
+from pilotfish_agent.drift.layout import Floats, Ints
 from pilotfish_agent.drift.reference import FeatureReference
 from pilotfish_agent.drift.streams import MODEL
-from pilotfish_agent.drift.tested import Floats, Ints
 
 MOST: Final = 320
 """Points kept at least, once there are so many ticks; at most twice as many: a picture is hardly wider in pixels."""
@@ -34,7 +34,7 @@ class Trace:
     """
 
     def __init__(self, streams: Sequence[FeatureReference]) -> None:
-        told = [stream.part_of or stream.name for stream in streams]
+        told = [stream.told_as for stream in streams]
         self.names = (*dict.fromkeys(told), *((MODEL,) if len(streams) > 1 else ()))
         index = {name: i for i, name in enumerate(self.names)}
         self._place: Ints = np.array([index[name] for name in told], np.int64)

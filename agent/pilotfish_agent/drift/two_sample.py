@@ -24,7 +24,7 @@ DIRECTIONS: Final = ("loc", "scale", "skew", "kurt")
 SHAPE: Final = "plug"
 
 
-class Tested(NamedTuple):
+class Outcome(NamedTuple):
     """One stream's answer.
 
     Attributes:
@@ -44,7 +44,7 @@ class _One(NamedTuple):
     name: str
 
 
-def numeric(reference: Floats, current: Floats, min_effect: float = 0.0, special: int = 3) -> Tested:
+def numeric(reference: Floats, current: Floats, min_effect: float = 0.0, special: int = 3) -> Outcome:
     """A numeric stream: counts (K,) of both sides, the last ``special`` bins special; divided by phi where rows depend.
 
     With ``min_effect`` 0 any change counts, else one that is larger in some direction, in chi distance.
@@ -69,7 +69,7 @@ def numeric(reference: Floats, current: Floats, min_effect: float = 0.0, special
     return _smallest(found)
 
 
-def categorical(reference: Floats, current: Floats, min_effect: float = 0.0) -> Tested:
+def categorical(reference: Floats, current: Floats, min_effect: float = 0.0) -> Outcome:
     """A categorical stream: counts (K,) of both sides; levels with at least five rows in both together are tested."""
     both = reference + current
     places = np.flatnonzero(both >= FEWEST)
@@ -93,12 +93,12 @@ def _pooled(few: NDArray[np.bool_], reference: Floats, current: Floats) -> tuple
     return np.append(reference[~few], reference[few].sum()), np.append(current[~few], current[few].sum())
 
 
-def _smallest(found: Sequence[_One], at_least: int = 1) -> Tested:
+def _smallest(found: Sequence[_One], at_least: int = 1) -> Outcome:
     """Bonferroni over the tests of one stream."""
     if not found:
-        return Tested(1.0, 0.0, SHAPE)
+        return Outcome(1.0, 0.0, SHAPE)
     best = min(found, key=lambda one: one.pvalue)
-    return Tested(min(1.0, max(len(found), at_least) * best.pvalue), best.statistic, best.name)
+    return Outcome(min(1.0, max(len(found), at_least) * best.pvalue), best.statistic, best.name)
 
 
 def _outer_merged(reference: Floats, current: Floats, rate: float) -> tuple[Floats, Floats]:

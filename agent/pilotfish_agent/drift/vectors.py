@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from pilotfish_agent.drift import composites
 from pilotfish_agent.drift.encoders import embedding
 from pilotfish_agent.drift.kept import KeptColumn
+from pilotfish_agent.drift.layout import Ints
 from pilotfish_core.nouns import Column
-
-Ints = NDArray[np.int64]
 
 HELD_ROWS: Final = 10_000
 """Rows of which one half is fitted on; twice as many move no centre by a tenth of its distance."""

@@ -17,8 +17,10 @@ import numpy as np
 from pilotfish_agent.drift import phi
 from pilotfish_agent.drift.happenings import AWAY_SECONDS
 from pilotfish_agent.drift.ingest import Mask, OpenTick
+from pilotfish_agent.drift.layout import Floats, Ints
 from pilotfish_agent.drift.options import Config
-from pilotfish_agent.drift.tested import LATENCY, Floats, Ints, Tested
+from pilotfish_agent.drift.streams import LATENCY
+from pilotfish_agent.drift.tested import Tested
 from pilotfish_agent.drift.tick_clock import Tick
 from pilotfish_agent.drift.version_looks import (
     FEWEST_ROWS,

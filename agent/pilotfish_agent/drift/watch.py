@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pilotfish_agent.drift import builder, fleet, gauges, phi, report
 from pilotfish_agent.drift.comparison import Comparison, TableRequest, budget_ticks
@@ -23,14 +22,14 @@ from pilotfish_agent.drift.happenings import Kind as HappeningKind
 from pilotfish_agent.drift.ingest import Columns, Repeats, chosen, columns_of, counting, segment_counts
 from pilotfish_agent.drift.judge import Judge
 from pilotfish_agent.drift.latch import Entry
+from pilotfish_agent.drift.layout import Floats
 from pilotfish_agent.drift.learn import Learner
 from pilotfish_agent.drift.options import SECTION, Config
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.setting import MAX_FEATURES, Setting
 from pilotfish_agent.drift.standing import Standing
-from pilotfish_agent.drift.streams import PREDICTION
+from pilotfish_agent.drift.streams import LATENCY, PREDICTION
 from pilotfish_agent.drift.tables import StreamTables, log_threshold
-from pilotfish_agent.drift.tested import LATENCY
 from pilotfish_agent.drift.tick_clock import TickClock
 from pilotfish_agent.drift.trace import Trace
 from pilotfish_agent.drift.versions import Look
@@ -42,7 +41,6 @@ __all__ = ["METRICS", "SECTION", "Config", "DriftWatch", "TableRequest"]
 METRICS: Final = (*gauges.METRICS, *fleet.METRICS)
 SEGMENT_CELLS: Final = 1 << 20
 """Counts of so many bins are made at once in `run`: 8 MiB."""
-Floats = NDArray[np.float64]
 
 
 class DriftWatch:

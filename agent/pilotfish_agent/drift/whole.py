@@ -30,16 +30,11 @@ class Unit:
     members: tuple[int, ...]
 
 
-def told_as(stream: FeatureReference) -> str:
-    """The name by which a stream is told."""
-    return stream.part_of or stream.name
-
-
 def units(streams: Iterable[FeatureReference]) -> tuple[Unit, ...]:
     """All that is told, in the order of the streams."""
     found: dict[str, list[int]] = {}
     for f, stream in enumerate(streams):
-        found.setdefault(told_as(stream), []).append(f)
+        found.setdefault(stream.told_as, []).append(f)
     return tuple(Unit(name, tuple(members)) for name, members in found.items())
 
 

@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pilotfish_agent.drift.tested import Floats, Ints, Tested
+from pilotfish_agent.drift.layout import Floats, Ints
+from pilotfish_agent.drift.tested import Tested
 
 FOLD_ROWS: Final = 10_000.0
 MIN_ROWS: Final = 200

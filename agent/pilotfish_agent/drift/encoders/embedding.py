@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pilotfish_agent.drift.encoders._part import Part
+from pilotfish_agent.drift.layout import Floats
 from pilotfish_core.nouns import Column
-
-Floats = NDArray[np.float64]
 
 CELLS: Final = 16
 DIRECTIONS: Final = 8
