@@ -19,8 +19,8 @@ import numpy as np
 import structlog
 
 from benchmarks.bars import Result, bar, versions
-from pilotfish_agent.drift import builder
 from pilotfish_agent.drift.builder import ReferenceBuilder
+from pilotfish_agent.drift.features import Config as Features
 from pilotfish_agent.drift.options import Config
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.tables import StreamTables
@@ -55,7 +55,7 @@ class World:
     def model(self) -> WatchedModel:
         """A fresh one over the folder, as an agent makes it."""
         drift = Config(dependence=1.0)
-        terms = Terms("m", drift, builder.Config(), "auto", None, 1_000, str(self.folder))
+        terms = Terms("m", drift, Features(), "auto", None, 1_000, str(self.folder))
         return WatchedModel("m", self.reference, terms, Events(ManualClock()))
 
     def give_tables(self, watch: DriftWatch) -> None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pilotfish_agent.drift.builder import Config as Features
 from pilotfish_agent.drift.builder import ReferenceBuilder
+from pilotfish_agent.drift.features import Config as Features
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.watch import DriftWatch
 from pilotfish_core.config import budget

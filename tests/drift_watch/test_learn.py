@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pilotfish_agent.drift.builder import Config as Features
 from pilotfish_agent.drift.builder import ReferenceBuilder
+from pilotfish_agent.drift.features import Config as Features
 from pilotfish_agent.drift.learn import Learner
 from pilotfish_agent.drift.phi import TICKS, OnlinePhi
 from pilotfish_agent.drift.watch import DriftWatch

@@ -1,4 +1,4 @@
-"""Prediction typing (contract: "Prediction type")."""
+"""Prediction typing."""
 
 from array import array
 

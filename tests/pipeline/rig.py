@@ -13,7 +13,7 @@ import numpy as np
 from pilotfish_agent.capture.settings import Config as CaptureConfig
 from pilotfish_agent.capture.supervisor import Supervisor
 from pilotfish_agent.decode._runner import Decoders
-from pilotfish_agent.drift import builder
+from pilotfish_agent.drift.features import Config as Features
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.watch import Config
 from pilotfish_agent.hardware._processes import start_time
@@ -73,7 +73,7 @@ class Rig:
         self.history = History()
         self.capture = Supervisor(CaptureConfig(mode="off"), "", events=self.events)
         wanted = Wanted("me", (os.getpid(), start_time(os.getpid()) or 0), None)
-        terms = Terms("me", Config(**{"dependence": 1.0, **drift}), builder.Config(), "auto", None, 1000, str(folder))
+        terms = Terms("me", Config(**{"dependence": 1.0, **drift}), Features(), "auto", None, 1000, str(folder))
         identity = Identity("me", "me", "mine", started=1.0, notices=())
         self.pipeline = Pipeline(
             identity,

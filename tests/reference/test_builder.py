@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotfish_agent.drift import kept
-from pilotfish_agent.drift.builder import Config, ReferenceBuilder
+from pilotfish_agent.drift.builder import ReferenceBuilder
+from pilotfish_agent.drift.features import Config
 from pilotfish_agent.drift.kept import MAX_CHARACTERS, KeptColumn, Sample
 from pilotfish_agent.drift.layout import edges_from_reference
 from pilotfish_agent.drift.redact import redacted

@@ -1,4 +1,4 @@
-"""From rows to a reference: which columns are watched, as what, with which bins (docs/statistics.md, 2 and 11)."""
+"""From rows to a reference: what is watched, as what, in which bins (docs/statistics.md, sections 2 and 11)."""
 
 from __future__ import annotations
 
@@ -25,58 +25,16 @@ from pilotfish_agent.drift.reference import (
     Reference,
 )
 from pilotfish_agent.drift.rows import Rows
-from pilotfish_agent.drift.strata import COUNTS, Strata
+from pilotfish_agent.drift.strata import Strata
 from pilotfish_agent.drift.streams import columns
 from pilotfish_agent.drift.timed import Counts, Dependence, Plan, Says, dependence, in_time_order, once_a_tick
 from pilotfish_agent.drift.vectors import Fitted
 from pilotfish_agent.windows.binning import StratumBinner
-from pilotfish_core.config import choice, option
 from pilotfish_core.errors import DataError, EmptyDataError
 from pilotfish_core.nouns import Column, ObservationBatch
 
 MAX_ROWS = 2_000_000  # rows that set the edges; all rows are counted
 SEED = 20240229
-SECTION = "features"
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):  # of a variable or a flag
-        value = [part.strip() for part in value.split(",")]
-    if not isinstance(value, list | tuple) or not all(isinstance(v, str) and v for v in value):
-        raise ValueError("a list of column names such as [request_id, ts]")
-    return tuple(value)
-
-
-def _types(value: Any) -> tuple[tuple[str, str], ...]:
-    kinds = ("numeric", "categorical")
-    if isinstance(value, str):  # of a variable or a flag
-        value = {k.strip(): v.strip() for k, _, v in (part.partition("=") for part in value.split(","))}
-    if not isinstance(value, Mapping) or not all(isinstance(k, str) and v in kinds for k, v in value.items()):
-        raise ValueError("a mapping of column names to numeric or categorical, such as {hour: categorical}")
-    return tuple(value.items())
-
-
-def _timezone(value: Any) -> str:
-    strata.zone_of(value)
-    return str(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """Features: which columns are watched, and as what."""
-
-    ignore: tuple[str, ...] = option((), _names, "Columns that are not watched.", "[request_id]")
-    types: tuple[tuple[str, str], ...] = option(
-        (), _types, "Columns whose kind is not to be guessed: numeric or categorical.", "{hour: categorical}"
-    )
-    season: str = option(
-        "auto",
-        choice("auto", *COUNTS),
-        "Daily and weekly patterns: rows are compared with reference rows of the same hour of day, of the same hour "
-        "with weekends apart, or of the same hour of week; auto: what the reference shows.",
-        "auto",
-    )
-    timezone: str = option("UTC", _timezone, "In which days and hours are told, such as Europe/Berlin.", "UTC")
 
 
 @dataclass(slots=True)

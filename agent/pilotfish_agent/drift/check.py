@@ -1,4 +1,4 @@
-"""One batch against a reference, once: which streams have changed, by how much (docs/statistics.md, "One batch").
+"""One batch against a reference, once: which streams have changed, by how much (docs/statistics.md, section 14).
 
 Rows become counts on the reference's bins as they are read, so memory does not grow with the batch. Each stream has two
 p-values (any change; a change beyond the minimum effect); each set goes through Benjamini-Hochberg over all streams.

@@ -1,4 +1,4 @@
-"""From a batch's columns to the streams that the reference's encoders make of them (docs/statistics.md, 9). Pure."""
+"""From a batch's columns to the streams that its encoders make of them (docs/statistics.md, section 9). Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a column is watched: its kind, its bins, or why it is not watched (docs/statistics.md, 2)."""
+"""How a column is watched: its kind, its bins, or why it is not watched (docs/statistics.md, section 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What shifts look like: a fixed dictionary of alternatives to the reference (docs/statistics.md, "The dictionary").
+"""What shifts look like: a fixed dictionary of alternatives to the reference (docs/statistics.md, section 3).
 
 An alternative is a likelihood ratio over the bins, ``L[b] = q(b) / pi(b)`` with ``sum(pi * L) = 1``. Numeric streams
 have tilts ``q ~ pi * exp(g)`` along the Hermite scores of the normal quantile cells, tails, octiles and single bins;

@@ -1,4 +1,4 @@
-"""How large a change is, in chi distance, and what the present budget can find (docs/statistics.md, "Effect").
+"""How large a change is, in chi distance, and what the present budget can find (docs/statistics.md, section 6).
 
 Effect unit: ``d(q, pi) = sqrt(sum_b (q_b - pi_b)^2 / max(pi_b, .001))``. A mean that moves by x standard deviations
 has d of about x for small x; a scale factor 1 + e has d of about 1.4 e.
@@ -96,7 +96,7 @@ def exact_effect(
     """Effect of one batch, with the interval that inverts the noncentral chi-square distribution of X / v.
 
     Its ends are moved out by ``sqrt(max(1, V / (4 X v)))``: far from the reference X scatters by more than that
-    distribution says. Needs scipy.special, so commands have it and the resident agent has `effect`.
+    distribution says. Needs scipy.special, so commands and `pf-worker` have it and the resident agent has `effect`.
 
     Args:
         reference: counts (K,), not divided by phi.

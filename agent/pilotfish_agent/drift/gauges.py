@@ -1,4 +1,4 @@
-"""The metrics of drift and predictions (contract: "Predictions", "Drift"), and the samples of one model."""
+"""The metrics of drift and predictions, and the samples of one model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON lines, one prediction a line, as column batches (docs/contract: "Log and data records").
+"""JSON lines, one prediction a line, as column batches (docs/reference-and-replay.md).
 
 The lines of a batch are joined to one array and parsed at once: half the cost of one call a line.
 """

@@ -1,4 +1,4 @@
-"""Bins of a stream: where the edges lie, which mass each has in the reference (docs/statistics.md)."""
+"""Bins of a stream: where the edges lie, which mass each has in the reference (docs/statistics.md, section 2)."""
 
 from __future__ import annotations
 

@@ -13,8 +13,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pilotfish_agent.drift import builder, strata
+from pilotfish_agent.drift import strata
 from pilotfish_agent.drift.builder import ReferenceBuilder
+from pilotfish_agent.drift.features import Config as Features
 from pilotfish_agent.drift.hours import DAY_HOURS, NEEDED, Hours
 from pilotfish_agent.drift.ingest import sound
 from pilotfish_agent.drift.layout import Ints
@@ -49,7 +50,7 @@ class Learner:
         self,
         model: str,
         task: str,
-        features: builder.Config,
+        features: Features,
         learnt: Reference | None = None,
         told: Mapping[str, Any] | None = None,
         *,

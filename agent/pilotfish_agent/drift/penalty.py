@@ -1,4 +1,4 @@
-"""What an alternative pays a row because the reference is finite (docs/statistics.md, "Finite reference: the penalty").
+"""What an alternative pays a row because the reference is finite (docs/statistics.md, section 5).
 
 Needs scipy.special, so it runs in ``pf-worker`` and in commands, never in the resident agent.
 

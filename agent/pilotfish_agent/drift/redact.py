@@ -1,4 +1,4 @@
-"""Which texts may not leave the process as a category: what looks like a person's or a secret (docs/contract)."""
+"""Which texts may not leave the process as a category: what looks like a person's or a secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a latched stream is back: decayed directional effects against the minimum effect (docs/statistics.md)."""
+"""When a latched stream is back: decayed effects against the minimum effect (docs/statistics.md, section 10)."""
 
 from __future__ import annotations
 

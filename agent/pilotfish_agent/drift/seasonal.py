@@ -1,4 +1,4 @@
-"""How a reference tells strata apart, stream by stream (docs/statistics.md, "Daily and weekly patterns").
+"""How a reference tells strata apart, stream by stream (docs/statistics.md, section 8).
 
 A numeric stream ranks each row inside its own stratum: edges of its own for each stratum, at equal ranks, so that the
 masses are the same in all and counts add. What cannot be ranked so (levels, values with ties, a share of missing values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from pilotfish_agent.drift import builder
+from pilotfish_agent.drift.features import Config as Features
 from pilotfish_agent.drift.options import Config
 
 MAX_FEATURES: Final = 1_000
@@ -23,6 +23,6 @@ class Setting:
     """
 
     config: Config
-    features: builder.Config = field(default_factory=builder.Config)
+    features: Features = field(default_factory=Features)
     task: str = "auto"
     max_features: int = MAX_FEATURES

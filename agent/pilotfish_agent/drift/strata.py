@@ -1,7 +1,7 @@
 """Seasonality: rows are compared with reference rows of their own stratum, such as the same hour of day.
 
 Which strata a stream needs is told by held-out likelihood: its share of rows in each of eight bins is learnt stratum by
-stratum on one half of the time and tried on the other (docs/statistics.md, "Daily and weekly patterns").
+stratum on one half of the time and tried on the other (docs/statistics.md, section 8).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From an ObservationBatch to the pseudo-features `@prediction` and `@score` (docs/contract: "Prediction type").
+"""The columns of a batch by stream, and the streams that are ours: `@prediction`, `@score`, `@latency`.
 
 Strings and booleans are classes; a list of numbers in [0, 1] that sums to 1 is probabilities (class = the largest,
 score = its value); other numbers stay numbers: whether whole numbers are classes (<= 50 distinct values) is a
@@ -24,7 +24,7 @@ MODEL: Final = "@model"
 OUTPUT: Final = "output"
 """The feature of answers that are lists of numbers, but no probabilities: embeddings, logits, coordinates."""
 CLASS_LIMIT: Final = 50
-"""Whole numbers of at most so many distinct values in the reference are classes (contract, "Prediction type")."""
+"""Whole numbers of at most so many distinct values in the reference are classes."""
 _SUM_TOLERANCE: Final = 1e-3  # float32 softmax over 1,000 classes is off by less than 1e-4
 _VALUE_TASKS: Final = frozenset({"regression", "ranking"})
 

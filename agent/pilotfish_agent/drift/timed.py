@@ -1,4 +1,4 @@
-"""Counts of all rows on a reference's bins, and per tick for phi where rows have times (docs/statistics.md, 7)."""
+"""Counts of rows on a reference's bins, and per tick for phi where rows have times (docs/statistics.md, section 7)."""
 
 from __future__ import annotations
 

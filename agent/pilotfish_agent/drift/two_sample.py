@@ -1,7 +1,7 @@
-"""Has one batch changed against its reference? p-values of one stream, from counts (docs/statistics.md, "One batch").
+"""Has one batch changed against its reference? p-values of one stream, from counts (docs/statistics.md, section 14).
 
 Two-sided score tests in few directions (mean, spread, skew, tails; single special bins or levels), the smallest p times
-their number; for "any change at all" a G-test beside them. Needs scipy.special, so it runs in commands only.
+their number; for "any change at all" a G-test beside them. Needs scipy.special, so it runs in commands and `pf-worker`.
 """
 
 from __future__ import annotations

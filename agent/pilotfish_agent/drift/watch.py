@@ -15,9 +15,10 @@ from typing import Final
 
 import numpy as np
 
-from pilotfish_agent.drift import builder, fleet, gauges, phi, report
+from pilotfish_agent.drift import fleet, gauges, phi, report
 from pilotfish_agent.drift.comparison import Comparison, TableRequest, budget_ticks
 from pilotfish_agent.drift.composites import derived
+from pilotfish_agent.drift.features import Config as Features
 from pilotfish_agent.drift.happenings import Kind as HappeningKind
 from pilotfish_agent.drift.ingest import Columns, Repeats, chosen, columns_of, counting, segment_counts
 from pilotfish_agent.drift.judge import Judge
@@ -70,7 +71,7 @@ class DriftWatch:
         config: Config,
         *,
         task: str = "auto",
-        features: builder.Config | None = None,
+        features: Features | None = None,
         max_features: int = MAX_FEATURES,
         rule: TickRule | None = None,
     ) -> None:
@@ -82,7 +83,7 @@ class DriftWatch:
         self._repeats = Repeats()
         self._pending: list[Entry] = []
         self._cache = report.Cache()
-        setting = Setting(config, features or builder.Config(), task, max_features)
+        setting = Setting(config, features or Features(), task, max_features)
         self.standing = Standing(model, reference, setting, self.clock, self._emit)
 
     # -- rows in
@@ -182,11 +183,11 @@ class DriftWatch:
         config: Config,
         *,
         task: str = "auto",
-        features: builder.Config | None = None,
+        features: Features | None = None,
         max_features: int = MAX_FEATURES,
     ) -> str:
         """Takes up what was read anew, arguments as at the start; what changes, in words, empty when nothing does."""
-        setting = Setting(config, features or builder.Config(), task, max_features)
+        setting = Setting(config, features or Features(), task, max_features)
         return self.standing.reload(reference, setting)
 
     def accept(self, now: float) -> str:
@@ -283,8 +284,8 @@ class DriftWatch:
     def _look(self, batch: ObservationBatch, at: float) -> None:
         """What a batch says beside its rows: its version, and streams that the reference lacks."""
         if batch.version is not None:
-            self.version = batch.version
             self.standing.happenings.version(batch.version, at)
+            self.version = self.standing.happenings.newest
         if self.comparison is not None and self.comparison.note(batch):
             self.standing.note(self.comparison)
 

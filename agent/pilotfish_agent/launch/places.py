@@ -1,4 +1,4 @@
-"""Where an instance lives: its name, its lock, its runtime and state folders (contract, "Where things live").
+"""Where an instance lives: its name, its lock, its runtime and state folders.
 
 A name belongs to the process whose pid and start time stand in ``<runtime>/<name>/lock``; claims of one runtime
 folder are serialised by a lock on the folder itself, held for microseconds. The guard of a model keeps ``lock``

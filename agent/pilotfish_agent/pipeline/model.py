@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pilotfish_agent.drift import builder, shapes, version_report, worker
+from pilotfish_agent.drift import shapes, version_report, worker
+from pilotfish_agent.drift.features import Config as Features
 from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.versions import Look
@@ -64,7 +65,7 @@ class Terms:
 
     target: str
     drift: Config
-    features: builder.Config
+    features: Features
     task: str
     version: str | None
     max_features: int

@@ -1,4 +1,4 @@
-"""When a tick closes (docs/statistics.md, 2.5). Pure: time is an argument."""
+"""When a tick closes (docs/statistics.md, section 2). Pure: time is an argument."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sequential detector: a Shiryaev-Roberts mixture over the dictionary and four plug-ins (docs/statistics.md).
+"""The sequential detector: a Shiryaev-Roberts mixture of the dictionary and plug-ins (docs/statistics.md, section 4).
 
 Per tick with counts c of n rows, for every alternative j: ``M_j <- (M_j + 1) * L_j(c) * exp(-n lam_j)``, capped;
 the score is ``log sum_j w_j M_j`` (Shin, Ramdas, Rinaldo, "E-detectors", arXiv 2203.03532).
