@@ -90,7 +90,11 @@ def test_flipped_bytes_never_crash(tmp_path: Path) -> None:
         assert "\n" not in said
 
 
-@pytest.mark.parametrize("data", [5, "x.csv", [1, 2], np.zeros((3, 2))], ids=lambda d: type(d).__name__)
+@pytest.mark.parametrize(
+    "data",
+    [5, "x.csv", [1, 2], np.zeros((3, 2)), pd.Series([1.0]), pa.array([1.0])],
+    ids=lambda d: type(d).__name__,
+)
 def test_what_is_no_table_is_refused(data: object) -> None:
     """With what would be one."""
     with pytest.raises(UsageError, match="a pandas or Arrow table"):

@@ -132,7 +132,10 @@ def _opened(data: object, name: str) -> _Arrow | _Columns:
         return _of_mapping(data, name)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__") or hasattr(data, "to_batches"):
         pa = arrow_rows.load()
-        return _Arrow(data if isinstance(data, pa.Table) else pa.table(data), name)
+        try:
+            return _Arrow(data if isinstance(data, pa.Table) else pa.table(data), name)
+        except (pa.ArrowException, TypeError) as error:  # a series, an Arrow array: one column without a name
+            raise UsageError(f"{name}: is no table", got=type(data).__name__, expected=EXPECTED_FRAME) from error
     if hasattr(data, "to_arrow"):  # polars before it had the protocol
         return _Arrow(data.to_arrow(), name)
     raise UsageError(f"{name}: is no table", got=type(data).__name__, expected=EXPECTED_FRAME)
