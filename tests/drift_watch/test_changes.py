@@ -45,8 +45,8 @@ def test_evidence_of_what_a_new_reference_leaves_alone_goes_on() -> None:
     np.testing.assert_array_equal(a.scores[:, kept], b.scores[:, kept])
     assert b.drifting() == ["x"]
     assert [e.kind for e in other.entries if e.feature == "x" and e.level == "alarm"] == ["alarm"]
-    rows = {r.feature: r.since_rows for r in other.watch.results(0) if r.feature == "x"}
-    assert rows == {r.feature: r.since_rows for r in one.watch.results(0) if r.feature == "x"}
+    rows = {r.feature: r.since_rows for r in other.watch.results() if r.feature == "x"}
+    assert rows == {r.feature: r.since_rows for r in one.watch.results() if r.feature == "x"}
 
 
 def test_the_same_file_again_changes_nothing() -> None:
@@ -89,7 +89,7 @@ def test_dependence_that_is_set_is_known_at_once_and_measured_when_it_is_not() -
     assert {e.severity for e in run.ticks(20, shift=1.0) if e.kind == "alarm"} == {"info"}
     assert run.watch.held_back.startswith("dependence is not known yet")
     assert run.watch.reload(base, auto) == ""
-    assert run.watch.reload(base, FAST) == "dependence is known from now on: alarms are no longer held back"
+    assert run.watch.reload(base, FAST) == "dependence is known from now on: alarms do not wait for it"
     assert (run.watch.held_back, run.watch.table_request()) == ("", None)
     assert "dependence" not in run.watch.words
     assert [(e.kind, e.severity) for e in run.ticks(3, shift=1.0)] == [("rise", "critical")]
@@ -109,7 +109,7 @@ def test_a_stream_that_is_ignored_changes_the_number_of_streams() -> None:
     words = run.watch.reload(reference(), FAST, features=Features(ignore=("y",)))
     assert words == "the terms have changed: all evidence restarts"
     give_tables(run.watch)
-    assert {r.feature for r in run.watch.results(0)} == {"x", "colour", "@model"}
+    assert {r.feature for r in run.watch.results()} == {"x", "colour", "@model"}
 
 
 def test_accept_needs_an_alarm_and_rows() -> None:

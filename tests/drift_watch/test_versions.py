@@ -313,3 +313,26 @@ def test_verdicts(change: float, beyond: float, found: str) -> None:
     """Different needs both tests, so that equal versions are called anything at most at the level."""
     assert verdict(Answer(change, beyond, "loc+", "loc+", 0.2, 0.1, 0.3), alpha(10)) == found
     assert alpha(10) == pytest.approx(0.05 / 120)
+
+
+def test_versions_that_share_the_traffic_do_not_take_turns_in_the_labels() -> None:
+    """The newest one names the series while it serves; ten minutes after its last row the other one does."""
+    made, world, now = watch(), World(30), START
+    told: list[str | None] = []
+
+    def rows(version: str, seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        made.add(batch(world.rows(50), version=version), now)
+        told.append(made.status().model_version)
+
+    for version in ("7", "8", "7", "8", "7", "7"):
+        rows(version, 10.0)
+    assert told == ["7", "8", "8", "8", "8", "8"]
+    again = DriftWatch("m", reference(), FAST)
+    give_tables(again)
+    again.standing.happenings.load(made.standing.happenings.dump())
+    again.add(batch(world.rows(50), version="7"), now + 1.0)
+    assert again.version == "8"
+    rows("7", 700.0)
+    assert told[-1] == "7"

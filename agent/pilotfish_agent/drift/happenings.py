@@ -5,6 +5,7 @@ An explanation looks for what happened within two ticks of the beginning of a ch
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,9 +45,14 @@ class Happening:
 
 
 class Happenings:
-    """The newest of one model, in order of time."""
+    """The newest of one model, in order of time.
+
+    Attributes:
+        newest: the version that came last, while it serves: versions that share the traffic do not take turns.
+    """
 
     def __init__(self) -> None:
+        self.newest: str | None = None
         self._known: deque[Happening] = deque(maxlen=MOST)
         self._versions: dict[str, float] = {}
         self._version: str | None = None
@@ -71,7 +77,10 @@ class Happenings:
         if len(self._versions) > VERSIONS:
             del self._versions[next(iter(self._versions))]
         self._version = version
-        if before is None or before == version or (seen is not None and at - seen < AWAY_SECONDS):
+        came = seen is None or at - seen >= AWAY_SECONDS
+        if came or self.newest is None or at - self._versions.get(self.newest, -math.inf) >= AWAY_SECONDS:
+            self.newest = version
+        if before is None or before == version or not came:
             return None
         return self.add(at, "version", f"model_version {shown(before)} -> {shown(version)}")
 
@@ -82,7 +91,7 @@ class Happenings:
     def dump(self) -> dict[str, Any]:
         """For a checkpoint."""
         known = [[h.at, h.kind, h.words] for h in self._known]
-        return {"known": known, "versions": self._versions, "version": self._version}
+        return {"known": known, "versions": self._versions, "version": self._version, "newest": self.newest}
 
     def load(self, dumped: Mapping[str, Any]) -> None:
         """Back from a checkpoint, before what came since.
@@ -97,3 +106,4 @@ class Happenings:
         self._known.extend(newer)
         self._versions = {str(v): float(at) for v, at in dumped["versions"].items()} | self._versions
         self._version = self._version or dumped["version"]
+        self.newest = self.newest or dumped.get("newest", self._version)

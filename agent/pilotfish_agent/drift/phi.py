@@ -62,7 +62,7 @@ def again(
     if (wanted is None) == (measured is None):
         return measured, ""
     if wanted is None:
-        return None, "dependence is known from now on: alarms are no longer held back"
+        return None, "dependence is known from now on: alarms do not wait for it"
     if comparison.judge is not None:
         wanted.start(comparison.judge.tables)
     return wanted, f"dependence is measured from now on: alarms are info for {TICKS:,} ticks"
