@@ -150,6 +150,22 @@ def test_rotation_is_found_and_no_change_is_silent() -> None:
     assert (30, "alarm") in entries
 
 
+def test_what_is_accepted_of_an_embedding_is_told_by_its_name() -> None:
+    """Not by those of its ten streams, of which people do not hear elsewhere."""
+    rng = np.random.default_rng(10)
+    watch = DriftWatch("m", reference(lists(rng, 6_000)), Config(dependence=1.0))
+    request = watch.table_request()
+    assert request is not None
+    watch.set_tables(build(request.specs, request.budget_ticks, request.streams))
+    for t in range(40):
+        watch.add(batch(lists(rng, 50, noise=1.0), 50), 1e9 + 10 * t)
+        watch.advance(1e9 + 10 * t + 10)
+        if t == 5:
+            with pytest.raises(DataError, match="too few rows since the alarm of e; got"):
+                watch.accept(1e9 + 60)
+    assert watch.accept(1e9 + 400).endswith("what e looks like now is the new normal")
+
+
 def test_lists_of_another_width_are_missing() -> None:
     """A model that was changed under the same reference."""
     watch = DriftWatch("m", reference(lists(np.random.default_rng(9), 1_000)), Config())

@@ -107,7 +107,7 @@ def get(agent: Agent, path: str) -> Any:
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise UnavailableError(
             f"agent {agent.name} at {agent.address} does not answer ({str(error) or type(error).__name__})",
-            todo="look at its log; after a crash its model's guard starts it again",
+            todo="look at its log; under `run` its guard starts it again after a crash",
         ) from None
     try:
         document = json.loads(body)

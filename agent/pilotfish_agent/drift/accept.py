@@ -30,12 +30,12 @@ def changed(judge: Judge, streams: Tested) -> dict[str, Ints]:
     missing: dict[str, int] = {}
     for (_, level), latch in sorted(judge.latches.items(), key=lambda item: item[0][1]):  # the alarm's, where both are
         for f, rule in latch.rules.items():
-            name, counts = streams.streams[f].name, np.maximum(np.rint(rule.after), 0).astype(np.int64)
+            stream, counts = streams.streams[f], np.maximum(np.rint(rule.after), 0).astype(np.int64)
             rows = int(counts.sum())
             if rows >= FEWEST:
-                found[name] = counts
+                found[stream.name] = counts
             elif level == ALARM:
-                missing[name] = FEWEST - rows
+                missing[stream.told_as] = max(FEWEST - rows, missing.get(stream.told_as, 0))
     if missing:
         name, rows = max(missing.items(), key=lambda item: item[1])
         raise DataError(
@@ -80,8 +80,9 @@ def words(names: Collection[str], before: Reference, after: Reference, *, learnt
     ended = f"learning has ended: reference {after.id} of {after.rows:,} rows is final"
     if not names:
         return ended
-    listed = ", ".join(map(shown, list(names)[:5])) + (", ..." if len(names) > 5 else "")
-    look = "looks" if len(names) == 1 else "look"
+    told = list(dict.fromkeys(f.told_as for f in before.features if f.name in names))  # parts are of one feature
+    listed = ", ".join(map(shown, told[:5])) + (", ..." if len(told) > 5 else "")
+    look = "looks" if len(told) == 1 else "look"
     done = f"reference {before.id} -> {after.id}: what {listed} {look} like now is the new normal"
     return f"{done}; {ended}" if learnt else done
 
