@@ -51,7 +51,7 @@ def test_a_usual_day_is_no_drift() -> None:
     """The numbers and levels go up and down with the hour, and nothing is said; effects are small."""
     watched = made()
     assert alarms(run(watched, live())) == set()
-    effects = {r.feature: r.effect for r in watched.results(0.0)}
+    effects = {r.feature: r.effect for r in watched.results()}
     assert all((effects[name] or 0.0) < 0.1 for name in ("wave", "level", "few", "flat"))
 
 

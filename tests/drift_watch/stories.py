@@ -165,7 +165,7 @@ def tell(story: Story, seed: int) -> DriftResult | None:
         for one in _batches(story, tick, rng):
             made.add(one, now + 1)
         made.advance(now + TICK)
-    found = next(r for r in made.results(0.0) if r.feature == story.stream)
+    found = next(r for r in made.results() if r.feature == story.stream)
     return found if found.explanation else None
 
 

@@ -94,7 +94,7 @@ def test_any_batches_in_any_order_of_time(given: list[tuple[ObservationBatch, fl
         made.add(one, START + offset)
         made.advance(START + offset)
     made.advance(START + 1e4)
-    made.results(START + 1e4)
+    made.results()
     made.samples()
     assert made.comparison is not None
     streams, counted = made.comparison.streams, made.comparison.counted

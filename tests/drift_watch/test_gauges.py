@@ -188,5 +188,5 @@ def test_private_names_are_not_shown() -> None:
     """A feature the reference lacks is named in notices and results, unless its name looks like private data."""
     made = watch()
     made.add(batch({"new": np.zeros(3), "ola@example.org": np.zeros(3)}), START)
-    assert "new" in [r.feature for r in made.results(START)]
-    assert "example.org" not in str([*made.results(START), *made.notices])
+    assert "new" in [r.feature for r in made.results()]
+    assert "example.org" not in str([*made.results(), *made.notices])

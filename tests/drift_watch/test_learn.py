@@ -37,7 +37,7 @@ def test_learning_then_provisional_with_rebuilds() -> None:
     assert len(set(ids)) == 4
     assert run.watch.state == "provisional"
     assert run.watch.words == "provisional: 5,000 of 5,000 rows, 0 of 24 h"
-    assert "y" not in {r.feature for r in run.watch.results(run.now)}
+    assert "y" not in {r.feature for r in run.watch.results()}
     assert run.entries == []
 
 

@@ -25,7 +25,7 @@ def test_quiet_data_look_like_the_reference() -> None:
     run = Runner(watch(), World(7))
     run.ticks(200)
     found = by_name(run.watch)
-    assert found.keys() == {r.feature for r in run.watch.results(run.now)} - {"@model"}
+    assert found.keys() == {r.feature for r in run.watch.results()} - {"@model"}
     for shape in found.values():
         assert np.sum(shape.reference) == pytest.approx(1)
         assert shape.current is not None

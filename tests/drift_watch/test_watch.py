@@ -27,7 +27,7 @@ def test_stable_data_stay_silent() -> None:
     assert run.ticks(400) == []
     assert run.watch.state == "stable"
     assert run.watch.status().severity == "none"
-    for result in run.watch.results(run.now):
+    for result in run.watch.results():
         assert result.verdict == "stable"
         assert 0 <= result.evidence < result.threshold
 
@@ -50,7 +50,7 @@ def test_a_shift_alarms_once_with_name_direction_and_start() -> None:
     assert "(budget 1 per 30d); most moved: values above " in alarm.explanation
     assert run.watch.state == "drifting"
     assert run.watch.status().drifting == ("x",)
-    result = next(r for r in run.watch.results(run.now) if r.feature == "x")
+    result = next(r for r in run.watch.results() if r.feature == "x")
     assert (result.verdict, result.began, result.explanation) == ("drifting", alarm.began, alarm.explanation)
     assert result.since_rows == pytest.approx(6_000, abs=300)
     assert result.effect == pytest.approx(0.52, abs=0.06)
@@ -82,7 +82,7 @@ def test_below_the_minimum_effect_only_a_notice() -> None:
     assert {e.severity for e in entries} == {"info"}
     assert run.watch.state == "stable"
     assert run.watch.status().severity == "info"
-    assert next(r for r in run.watch.results(run.now) if r.feature == "x").verdict == "changed"
+    assert next(r for r in run.watch.results() if r.feature == "x").verdict == "changed"
 
 
 def test_resolves_after_the_return_and_alarms_again_on_a_new_shift() -> None:
@@ -131,7 +131,7 @@ def test_states_in_order() -> None:
     run = Runner(made, World(14))
     run.ticks(3)
     assert (made.state, made.words) == ("not_enough_data", "not_enough_data; building tables")
-    assert {r.reason for r in made.results(run.now)} == {"building tables"}
+    assert {r.reason for r in made.results()} == {"building tables"}
     give_tables(made)
     assert made.table_request() is None
     assert made.state == "stable"
@@ -171,7 +171,7 @@ def test_streams_the_reference_lacks() -> None:
         made.add(batch({**rows, "new": np.zeros(50)}, prediction=np.zeros(50)), START)
     assert [n for n in made.notices if "new" in n] == ["new is not in the reference: not tested (not_in_reference)"]
     assert [n for n in made.notices if "@prediction" in n] != []
-    reasons = {r.feature: r.reason for r in made.results(START)}
+    reasons = {r.feature: r.reason for r in made.results()}
     assert reasons["new"] == reasons["@prediction"] == "not_in_reference"
     assert made.threshold == before
 
@@ -296,7 +296,7 @@ def test_many_small_shifts_are_the_models() -> None:
     ended = [e for e in entries if e.feature == "@model" and e.kind == "resolved"]
     assert len(ended) == len(own)
     assert made.state == "stable"
-    model = next(r for r in made.results(now) if r.feature == "@model")
+    model = next(r for r in made.results() if r.feature == "@model")
     assert (model.verdict, model.effect) == ("stable", None)
 
 
@@ -404,7 +404,7 @@ def test_a_risen_alarm_no_longer_says_why_it_was_info() -> None:
     made.set_phi(dict.fromkeys(asked.names, 1.0))
     rise = next(e for e in run.ticks(3, shift=1.0) if e.kind == "rise")
     assert rise.severity == "critical"
-    shown = next(r for r in made.results(run.now) if r.feature == "x").explanation
+    shown = next(r for r in made.results() if r.feature == "x").explanation
     for text in (rise.explanation, shown):
         assert text.startswith("x: mean up")
         assert "info" not in text

@@ -77,7 +77,7 @@ def test_what_is_told_speaks_of_the_whole() -> None:
     run.ticks(20)
     run.ticks(60, distance=1.5)
     run.watch.add(batch({"other": np.zeros(7)}), run.now)
-    results = {r.feature: r for r in run.watch.results(run.now)}
+    results = {r.feature: r for r in run.watch.results()}
     assert list(results) == ["emb", "other", "@model"]
     emb = results["emb"]
     assert emb.verdict == "drifting"
@@ -108,7 +108,7 @@ def test_the_text_for_annotations() -> None:
     assert texts(run) == []
     run.ticks(30, p1=1.0)
     (told,) = texts(run)
-    result = next(r for r in run.watch.results(run.now) if r.feature == "emb")
+    result = next(r for r in run.watch.results() if r.feature == "emb")
     assert told == ("emb", result.explanation)
     run.ticks(200)
     assert texts(run) == []
@@ -119,5 +119,5 @@ def test_parts_that_moved_together_are_named_by_what_they_are() -> None:
     run = Run()
     run.ticks(20)
     run.ticks(30, p1=0.8, distance=2.0)
-    emb = next(r for r in run.watch.results(run.now) if r.feature == "emb")
+    emb = next(r for r in run.watch.results() if r.feature == "emb")
     assert set(emb.moved_together) in ({"projection 1"}, {"distance to its own centre"})

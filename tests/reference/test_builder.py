@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pilotfish_agent.drift import kept
 from pilotfish_agent.drift.builder import ReferenceBuilder
 from pilotfish_agent.drift.features import Config
-from pilotfish_agent.drift.kept import MAX_CHARACTERS, KeptColumn, Sample
+from pilotfish_agent.drift.kept import MAX_CHARACTERS, KeptColumn, Reservoir
 from pilotfish_agent.drift.layout import edges_from_reference
 from pilotfish_agent.drift.redact import redacted
 from pilotfish_agent.drift.reference import FeatureReference, Reference
@@ -290,7 +290,7 @@ def test_the_sample_is_uniform() -> None:
     """Each row is kept with the same chance: 400 reservoirs of 50 of 1,000 rows, chi-square of 20 groups."""
     kept_rows = np.zeros(1_000)
     for seed in range(400):
-        sample, rows = Sample(50, seed), np.full(50, -1)
+        sample, rows = Reservoir(50, seed), np.full(50, -1)
         for start in range(0, 1_000, 64):
             size = min(64, 1_000 - start)
             chosen, at = sample.place(size)

@@ -231,8 +231,8 @@ class Replay:
             "false_alarms": budget,
             "alarms": self.alarms,
             "notices": self.notices,
-            "final": [{"feature": r.feature, "verdict": r.verdict} for r in self.watch.results(0.0)],
-            "streams": _replay_summary.streams(self.alarms, self.notices, self.watch.results(0.0), self.trace),
+            "final": [{"feature": r.feature, "verdict": r.verdict} for r in self.watch.results()],
+            "streams": _replay_summary.streams(self.alarms, self.notices, self.watch.results(), self.trace),
         }
 
     def story(self, report: dict[str, Any], log: str) -> _evidence_picture.Story:

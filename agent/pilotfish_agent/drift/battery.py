@@ -11,7 +11,7 @@ import numpy as np
 from pilotfish_agent.drift.builder import SEED
 from pilotfish_agent.drift.check import StreamCheck
 from pilotfish_agent.drift.composites import derived
-from pilotfish_agent.drift.kept import KeptColumn, Sample
+from pilotfish_agent.drift.kept import KeptColumn, Reservoir
 from pilotfish_agent.drift.layout import Floats
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.streams import columns
@@ -59,7 +59,7 @@ class RawValues:
 
     def __init__(self, reference: Reference, task: str = "auto", most: int = VALUES) -> None:
         self._reference, self._task = reference, task
-        self._sample, self._few = Sample(most, SEED), Sample(VECTORS, SEED)
+        self._sample, self._few = Reservoir(most, SEED), Reservoir(VECTORS, SEED)
         self._columns = {f.name: KeptColumn() for f in reference.features if f.kind == "numeric"}
         self._vectors: dict[str, Floats] = {}
 

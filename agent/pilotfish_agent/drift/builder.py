@@ -15,7 +15,7 @@ from pilotfish_agent.drift.composites import derived, streams
 from pilotfish_agent.drift.decided import Bins, decide
 from pilotfish_agent.drift.fits import Fits
 from pilotfish_agent.drift.frames import Frame
-from pilotfish_agent.drift.kept import KeptColumn, Sample
+from pilotfish_agent.drift.kept import KeptColumn, Reservoir
 from pilotfish_agent.drift.layout import MIN_REFERENCE_ROWS, Floats, Ints
 from pilotfish_agent.drift.readers import DataFile
 from pilotfish_agent.drift.reference import (
@@ -58,7 +58,7 @@ class ReferenceBuilder:
     seed: int = SEED
     season: str = "auto"
     timezone: str = "UTC"
-    _sample: Sample = field(init=False)
+    _sample: Reservoir = field(init=False)
     _columns: dict[str, KeptColumn] = field(init=False, default_factory=dict)
     _times: KeptColumn | None = field(init=False, default=None)
     _says: KeptColumn = field(init=False, default_factory=KeptColumn)
@@ -66,7 +66,7 @@ class ReferenceBuilder:
 
     def __post_init__(self) -> None:
         """Starts empty."""
-        self._sample = Sample(self.max_rows, self.seed)
+        self._sample = Reservoir(self.max_rows, self.seed)
         self._fits = Fits(self.seed, self.types)
 
     @property
@@ -136,12 +136,7 @@ class ReferenceBuilder:
                 expected="at least one feature or prediction",
                 todo="see --numeric, --categorical, --prediction-column",
             )
-        counts, ids = self._count(bins, fitted)
-        divided, refused = self._divided(bins, fitted, ids)
-        if divided or refused:
-            bins = {name: divided.get(name, one) for name, one in bins.items() if name not in refused}
-            ignored = tuple(sorted((*ignored, *itertools.starmap(Ignored, refused.items())), key=lambda i: i.name))
-            counts, ids = self._count(bins, fitted)
+        bins, refused, counts, ids = self._told_apart(bins, fitted)
         timed = self._times is not None and measure and not independent
         found = self._measured(bins, counts, ids) if timed and self.rows <= self.max_rows else None
         if self.rows > self.max_rows and again is not None:
@@ -156,7 +151,7 @@ class ReferenceBuilder:
             rows=counts.rows,
             features=tuple(b.reference(n, counts.of[n], phis.get(n, 1.0), known) for n, b in bins.items()),
             encoders={name: one.encoder for name, one in fitted.items()},
-            ignored=ignored,
+            ignored=tuple(sorted((*ignored, *refused), key=lambda i: i.name)),
             skipped_rows=skipped_rows,
             begins=float(moments.min()) if len(moments) else None,
             ends=float(moments.max()) if len(moments) else None,
@@ -190,6 +185,17 @@ class ReferenceBuilder:
     @property
     def _zone(self) -> Strata:
         return strata.make("none", self.timezone)
+
+    def _told_apart(
+        self, bins: dict[str, Bins], fitted: Mapping[str, Fitted]
+    ) -> tuple[dict[str, Bins], list[Ignored], Counts, dict[str, Ints]]:
+        """(bins with the strata they need, streams that cannot have them, counts, the bin of each row)."""
+        counts, ids = self._count(bins, fitted)
+        divided, refused = self._divided(bins, fitted, ids)
+        if divided or refused:
+            bins = {name: divided.get(name, one) for name, one in bins.items() if name not in refused}
+            counts, ids = self._count(bins, fitted)
+        return bins, list(itertools.starmap(Ignored, refused.items())), counts, ids
 
     def _divided(
         self, bins: Mapping[str, Bins], fitted: Mapping[str, Fitted], ids: Mapping[str, Ints]

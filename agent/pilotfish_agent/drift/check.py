@@ -221,8 +221,7 @@ class Check:
             stream = replace(stream, counts=standardised(stream.stratum_counts, by_stratum))
         r, c = stream.counts / phi, current / phi
         if min(rows, stream.rows) >= FEWEST_ROWS:
-            test = two_sample.numeric if stream.kind == "numeric" else two_sample.categorical
-            change, beyond = test(r, c), test(r, c, least)
+            change, beyond = two_sample.both(stream.kind, r, c, least)
         size = exact_effect(stream.counts.astype(np.float64), current.astype(np.float64), nominal(r), phi)
         return StreamCheck(stream, rows, phi, current, change, beyond, size, "stable", least)
 

@@ -23,7 +23,7 @@ _MISSING, _BEYOND = -1, -2
 _MAX_TEXT = 1_000  # characters of a level
 
 
-class Sample:
+class Reservoir:
     """Which rows are kept: reservoir sampling (Vitter's algorithm R), a batch at a time.
 
     Args:

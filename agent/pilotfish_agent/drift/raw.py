@@ -20,8 +20,6 @@ TICK_ROWS: Final = 256
 SENDERS: Final = 8
 KEPT: Final = 2_048
 """Values kept a stream: a geometric mean to 2 % where values spread by a factor of e."""
-
-
 KEPT_ALL: Final = 1 << 18
 """Values kept of all streams together: 2 MiB, when the whole of a wide model changes."""
 

@@ -44,6 +44,12 @@ class _One(NamedTuple):
     name: str
 
 
+def both(kind: str, reference: Floats, current: Floats, min_effect: float) -> tuple[Outcome, Outcome]:
+    """(any change, a change beyond the minimum effect) of a stream; arguments as of `numeric`."""
+    test = numeric if kind == "numeric" else categorical
+    return test(reference, current), test(reference, current, min_effect)
+
+
 def numeric(reference: Floats, current: Floats, min_effect: float = 0.0, special: int = 3) -> Outcome:
     """A numeric stream: counts (K,) of both sides, the last ``special`` bins special; divided by phi where rows depend.
 

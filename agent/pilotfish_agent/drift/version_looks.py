@@ -82,9 +82,8 @@ def look(sides: Sequence[Side]) -> dict[str, Answer]:
     for one in sides:
         if not one.enough:
             continue
-        test = two_sample.numeric if one.kind == "numeric" else two_sample.categorical
         r, c = one.baseline / one.phi, one.candidate / one.phi
-        change, beyond = test(r, c), test(r, c, one.min_effect)
+        change, beyond = two_sample.both(one.kind, r, c, one.min_effect)
         size = exact_effect(one.baseline, one.candidate, nominal(r), one.phi)
         assert size is not None
         found[one.name] = Answer(change.pvalue, beyond.pvalue, change.winner, beyond.winner, *size)

@@ -255,9 +255,8 @@ class DriftWatch:
         """The state for people, with what it waits for."""
         return report.words(self)
 
-    def results(self, now: float) -> tuple[DriftResult, ...]:
+    def results(self) -> tuple[DriftResult, ...]:
         """What the detector says of each stream and of `@model`, after the last closed tick."""
-        del now
         return report.results(self)
 
     def status(self) -> ModelStatus:

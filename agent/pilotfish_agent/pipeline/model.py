@@ -237,10 +237,10 @@ class WatchedModel:
         """Predictions and drift."""
         yield from self.watch.samples(self.name, self._version())
 
-    def results(self, now: float) -> tuple[DriftResult, ...]:
+    def results(self) -> tuple[DriftResult, ...]:
         """What the detector says of each stream."""
         if self._judged is None or self._judged[0] != self.watch.changes:
-            self._judged = (self.watch.changes, self.watch.results(now))  # half of an idle second's CPU otherwise
+            self._judged = (self.watch.changes, self.watch.results())  # half of an idle second's CPU otherwise
         return self._judged[1]
 
     def shapes(self) -> tuple[Shape, ...]:

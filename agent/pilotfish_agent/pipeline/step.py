@@ -273,7 +273,7 @@ class Pipeline:
         self._count_capture()
         readings = [*measured, *self._own(), *(reading for ask in self._outside for reading in ask())]
         samples = tuple(r for r in readings if isinstance(r, Sample))
-        drift = tuple(r for m in self._models.values() for r in m.results(now))
+        drift = tuple(r for m in self._models.values() for r in m.results())
         snapshot = Snapshot(
             at=now,
             samples=samples,
