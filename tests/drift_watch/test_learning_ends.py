@@ -64,6 +64,7 @@ def test_a_change_is_not_learnt() -> None:
     days.run(1, shift=0.8)
     assert days.watch.state == "drifting"
     assert days.watch.held_back.startswith("the reference is provisional")
+    assert days.watch.words.endswith(" h, waits until the drift ends or is accepted")
     assert {e.severity for e in days.entries if e.kind == "alarm"} == {"info"}
     before = days.watch.status().reference_id
     words = days.watch.accept(days.now)

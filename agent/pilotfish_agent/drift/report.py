@@ -72,7 +72,8 @@ def words(watch: DriftWatch) -> str:
     if judge is not None and judge.drifting():
         parts = ["drifting: " + ", ".join(map(shown, judge.drifting()[:5]))]
     if watch.learner is not None:
-        parts.append(f"provisional: {watch.learner.words()}")
+        waits = ", waits until the drift ends or is accepted" if watch.state == "drifting" else ""
+        parts.append(f"provisional: {watch.learner.words()}{waits}")
     if judge is None:
         parts.append("building tables")
     elif _seen(watch, comparison) < MIN_ROWS:
