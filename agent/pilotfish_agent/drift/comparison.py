@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from pilotfish_agent.drift import phi
+from pilotfish_agent.drift.explain import shown
 from pilotfish_agent.drift.first_rows import FirstRows
 from pilotfish_agent.drift.held import Held
 from pilotfish_agent.drift.ingest import Mask, OpenTick
@@ -19,7 +20,7 @@ from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.layout import Ints
 from pilotfish_agent.drift.options import Config
 from pilotfish_agent.drift.redact import redacted
-from pilotfish_agent.drift.reference import FeatureReference, identity
+from pilotfish_agent.drift.reference import SMALL_ROWS, FeatureReference, identity
 from pilotfish_agent.drift.strata import HOUR
 from pilotfish_agent.drift.streams import LATENCY, OUTPUT, PREDICTION
 from pilotfish_agent.drift.tables import StreamTables, TableSpec, cache_key
@@ -213,6 +214,30 @@ class Comparison:
         fresh = [name for name in names if name not in self._known][: NOTED - self._noted]
         self._known.update(fresh)
         self._noted += len(fresh)
-        shown = [name for name in fresh if not redacted(name)]
-        self.unlisted += shown
-        return bool(shown)
+        told = [name for name in fresh if not redacted(name)]
+        self.unlisted += told
+        return bool(told)
+
+
+def notices(comparison: Comparison, limit: int) -> tuple[str, ...]:
+    """What people should know about the reference, one line each."""
+    streams = comparison.streams
+    lines = [f"{shown(name)} is not in the reference: not tested (not_in_reference)" for name in comparison.unlisted]
+    if streams.skipped:
+        names = ", ".join(map(shown, streams.skipped[:5]))
+        lines.append(f"limits.features is {limit}: {len(streams.skipped)} features are not tested ({names}, ...)")
+    if streams.reference.rows < SMALL_ROWS:
+        lines.append(f"the reference has {streams.reference.rows:,} rows: below {SMALL_ROWS:,} only large shifts alarm")
+    return tuple(lines)
+
+
+def restarts(before: Comparison, streams: Tested, keys: Sequence[str]) -> str:
+    """What a change of reference or terms does to the evidence, in words."""
+    old, new = before.streams.reference.id, streams.reference.id
+    what = "the terms have changed" if old == new else f"reference {old} -> {new}"
+    known = set(before.keys)
+    fresh = [shown(s.name) for s, key in zip(streams.streams, keys, strict=True) if key not in known]
+    if len(fresh) == len(keys):
+        return f"{what}: all evidence restarts"
+    names = ", ".join(fresh[:5]) + (", ..." if len(fresh) > 5 else "")
+    return f"{what}: evidence of {len(fresh)} of {len(keys)} streams restarts ({names})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -15,9 +15,7 @@ from pilotfish_agent.drift.judge import WHOLE, Judge
 from pilotfish_agent.drift.latch import ALARM, NOTICE, Latch, result_effect
 from pilotfish_agent.drift.layout import Floats, nominal
 from pilotfish_agent.drift.learn import FIRST_ROWS
-from pilotfish_agent.drift.reference import SMALL_ROWS
 from pilotfish_agent.drift.streams import MODEL
-from pilotfish_agent.drift.tested import Tested
 from pilotfish_agent.drift.whole import Unit, units
 from pilotfish_agent.drift.window import MIN_ROWS
 from pilotfish_core.metrics import Metric, Sample
@@ -30,18 +28,6 @@ STATES: Final = ("drifting", "learning", "not_enough_data", "provisional", "stab
 EXPLAINED: Final = 5
 """Texts shown a model: as many as an alert names streams."""
 SEVERITIES: Final = ("none", "info", "warning", "critical")
-
-
-def notices(comparison: Comparison, limit: int) -> tuple[str, ...]:
-    """What people should know about the reference, one line each."""
-    streams = comparison.streams
-    lines = [f"{shown(name)} is not in the reference: not tested (not_in_reference)" for name in comparison.unlisted]
-    if streams.skipped:
-        names = ", ".join(map(shown, streams.skipped[:5]))
-        lines.append(f"limits.features is {limit}: {len(streams.skipped)} features are not tested ({names}, ...)")
-    if streams.reference.rows < SMALL_ROWS:
-        lines.append(f"the reference has {streams.reference.rows:,} rows: below {SMALL_ROWS:,} only large shifts alarm")
-    return tuple(lines)
 
 
 def state(watch: DriftWatch) -> DriftState:
@@ -81,18 +67,6 @@ def words(watch: DriftWatch) -> str:
     if watch.standing.measured is not None:
         parts.append(f"dependence: {watch.standing.measured.words()}")
     return "; ".join(p for p in parts if p != "provisional")
-
-
-def restarts(before: Comparison, streams: Tested, keys: Sequence[str]) -> str:
-    """What a change of reference or terms does to the evidence, in words."""
-    old, new = before.streams.reference.id, streams.reference.id
-    what = "the terms have changed" if old == new else f"reference {old} -> {new}"
-    known = set(before.keys)
-    fresh = [shown(s.name) for s, key in zip(streams.streams, keys, strict=True) if key not in known]
-    if len(fresh) == len(keys):
-        return f"{what}: all evidence restarts"
-    names = ", ".join(fresh[:5]) + (", ..." if len(fresh) > 5 else "")
-    return f"{what}: evidence of {len(fresh)} of {len(keys)} streams restarts ({names})"
 
 
 def effects(watch: DriftWatch) -> list[Effect | None]:

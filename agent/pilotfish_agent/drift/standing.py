@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pilotfish_agent.drift import accept, checkpoint, gauges, phi, report
+from pilotfish_agent.drift import accept, checkpoint, gauges, phi
 from pilotfish_agent.drift.checkpoint import Saved
-from pilotfish_agent.drift.comparison import Comparison, TableRequest, stream_keys, table_request
+from pilotfish_agent.drift.comparison import Comparison, TableRequest, notices, restarts, stream_keys, table_request
 from pilotfish_agent.drift.happenings import Happenings
 from pilotfish_agent.drift.held import Held
 from pilotfish_agent.drift.judge import Judge, Terms
@@ -334,7 +334,7 @@ class Standing:
             self._requested = pending
             return ""
         self._request(streams)
-        return report.restarts(comparison, streams, keys)
+        return restarts(comparison, streams, keys)
 
     def _learn_anew(self) -> str:
         """The reference was taken away."""
@@ -372,7 +372,7 @@ class Standing:
     def note(self, comparison: Comparison) -> None:
         """Says what people should know of it."""
         self.changes += 1
-        self.notices = report.notices(comparison, self.setting.max_features)
+        self.notices = notices(comparison, self.setting.max_features)
 
     def _restore(self, saved: Saved) -> bool:
         """False where nothing of it fits."""
