@@ -138,16 +138,6 @@ def test_what_would_cost_too_much_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert [(i.name, i.reason) for i in made.ignored] == [("hour", seasonal.TOO_MANY), ("level", seasonal.TOO_MANY)]
 
 
-def test_what_learn_in_asks() -> None:
-    """A day and a half hints at a pattern by hour; no pattern, no hint."""
-    for names, kind in ((("wave", "flat"), "hour"), (("flat",), "none")):
-        at = times(1.5, 6_000)
-        of = columns(at)
-        builder = ReferenceBuilder()
-        builder.add(batch({n: of[n] for n in names}), at)
-        assert builder.structure() == kind
-
-
 def test_levelled_counts_have_no_season() -> None:
     """Counts of each stratum become those of all, sums stay."""
     masses = np.array([[70, 30], [20, 80]])

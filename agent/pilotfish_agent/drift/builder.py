@@ -161,19 +161,6 @@ class ReferenceBuilder:
             strata=_strata_json(counts),
         )
 
-    def structure(self) -> strata.Kind:
-        """The strata that the rows so far hint at, by alternate blocks of ten minutes; "none" without times.
-
-        For the end of learn-in: a pattern by hour needs four days to be sure of, one by week four weeks.
-        """
-        if self._times is None or self.rows < MIN_REFERENCE_ROWS:
-            return "none"
-        fitted, unfit = self._fits.fitted()
-        bins, _ = self._bins(fitted, unfit)
-        _, ids = self._count(bins, fitted)
-        trial = strata.probe(self._times.numbers(self._sample.kept), self._zone)
-        return strata.richest(trial.kind(seasonal.coarse(one, ids[name])) for name, one in bins.items())
-
     def binned(self) -> tuple[dict[str, Ints], Floats]:
         """The bin of each row held, by stream, -1 where it does not speak of it, and the rows' times."""
         if self._times is None:
@@ -206,7 +193,7 @@ class ReferenceBuilder:
         size, kept = self._sample.kept, self._kept(fitted)
         times = self._times.numbers(size)
         asked = None if self.season == "auto" else strata.make(self.season).kind
-        trial = strata.trial(times, self._zone) if asked is None else strata.probe(times, self._zone)
+        trial = strata.trial(times, self._zone) if asked is None else strata.untried(times, self._zone)
         if trial is None:
             return {}, {}
         return seasonal.divided(bins, ids, lambda name: kept[name].numbers(size), trial, asked, self.seed)

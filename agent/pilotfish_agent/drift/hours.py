@@ -18,7 +18,7 @@ from pilotfish_agent.drift import strata
 from pilotfish_agent.drift.layout import Ints, coarse_map, fold
 from pilotfish_agent.drift.reference import FeatureReference, Ignored, Reference
 from pilotfish_agent.drift.seasonal import MODEL_CELLS, STREAM_CELLS, TOO_MANY
-from pilotfish_agent.drift.strata import ALL, COUNTS, FIT_ROWS, PROBE_SECONDS, Kind, narrowed
+from pilotfish_agent.drift.strata import ALL, COUNTS, FIT_ROWS, Kind, narrowed
 from pilotfish_agent.drift.tested import Tested
 
 MOST_BINS: Final = 8_000
@@ -31,6 +31,8 @@ NEEDED: Final[Mapping[Kind, float]] = {
 }
 """Seconds that a learn-in must cover: four cycles of a pattern."""
 DAY_HOURS: Final = 24
+BLOCK_SECONDS: Final = 600.0
+"""Shares are learnt in every other block of it and tried on those between: all that a short record allows."""
 _LEVELS: Final = 7
 
 
@@ -84,7 +86,7 @@ class Hours:
         self._seen[self._zone.of(times)] = True
         if self._counts is None:
             return
-        blocks = (times // PROBE_SECONDS).astype(np.int64) % 2
+        blocks = (times // BLOCK_SECONDS).astype(np.int64) % 2
         place = blocks * ALL + self._zone.of(times)
         for f, stream in enumerate(self._streams.streams):
             own, size = ids.get(stream.name), len(stream.counts)
@@ -114,7 +116,7 @@ class Hours:
             self._aside_rows += rows
         else:
             self.every += rows
-        into[int(at // PROBE_SECONDS) % 2, hour] += counts.astype(np.int32)
+        into[int(at // BLOCK_SECONDS) % 2, hour] += counts.astype(np.int32)
 
     def covers(self, kind: Kind, rows: int) -> bool:
         """Whether there are so many rows, and some of 24 hours, to make a reference with strata of this kind."""

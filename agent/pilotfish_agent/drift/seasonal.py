@@ -55,7 +55,7 @@ def divided(
     tabled: dict[str, tuple[Ints, int]] = {}
     for name, one in bins.items():
         own = ids[name]
-        kind = trial.kind(coarse(one, own)) if season is None else _affordable(season, trial.hours[own >= 0])
+        kind = trial.kind(_coarse(one, own)) if season is None else _affordable(season, trial.hours[own >= 0])
         if kind == "none":
             continue
         stratum = np.where(own >= 0, narrowed(trial.hours, ALL, COUNTS[kind]), -1)
@@ -75,7 +75,7 @@ def divided(
     return found, refused
 
 
-def coarse(bins: Bins, ids: Ints) -> Ints:
+def _coarse(bins: Bins, ids: Ints) -> Ints:
     """Some eight bins of each row: octiles and what is no number, or the most frequent levels; -1 stays -1."""
     size = bins.size
     if bins.edges is None:

@@ -33,8 +33,6 @@ QUARTER: Final = 900  # zones differ from UTC by multiples of it since 1972
 HOUR: Final = 3600
 DAY: Final = 86_400
 WEEK: Final = 7 * DAY
-PROBE_SECONDS: Final = 600.0
-"""Blocks of the test that a short record allows."""
 CYCLES: Final = 4  # the fewest days or weeks that a pattern may be learnt from
 NEEDED_NATS: Final = 10.0
 FIT_ROWS: Final = 200  # of each stratum, in the half that is learnt from
@@ -240,7 +238,6 @@ def trial(times: Floats, zone: Strata) -> Trial | None:
     return None
 
 
-def probe(times: Floats, zone: Strata) -> Trial:
-    """For the end of learn-in: alternate blocks of ten minutes, which show what a longer record may turn out to be."""
-    hours = replace(zone, kind="hour_of_week").of(times)
-    return Trial(times // PROBE_SECONDS % 2 == 1, hours, WEEKLY, 0)
+def untried(times: Floats, zone: Strata) -> Trial:
+    """Where a kind is asked for: the hours alone, there is nothing to choose."""
+    return Trial(np.ones(len(times), np.bool_), replace(zone, kind="hour_of_week").of(times), (), 0)
