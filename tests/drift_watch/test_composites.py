@@ -166,6 +166,23 @@ def test_what_is_accepted_of_an_embedding_is_told_by_its_name() -> None:
     assert watch.accept(1e9 + 400).endswith("what e looks like now is the new normal")
 
 
+def test_the_model_names_the_parts_that_are_not_over_their_line() -> None:
+    """Not the embedding: another part of it has alarmed by itself."""
+    made = reference(np.random.default_rng(11).normal(size=(6_000, WIDTH)))
+    watch, rng = DriftWatch("m", made, Config(dependence=1.0)), np.random.default_rng(5)
+    request = watch.table_request()
+    assert request is not None
+    watch.set_tables(build(request.specs, request.budget_ticks, request.streams))
+    entries = []
+    for t in range(10):
+        watch.add(batch(rng.normal(0.5, 1.0, (20, WIDTH)), 20), 1e9 + 10 * t)
+        entries += watch.advance(1e9 + 10 * t + 10)
+    assert [e.feature for e in entries] == ["e", "@model"]
+    names = entries[1].what.removeprefix("several streams changed, none of them over its own line: ").split(", ")
+    assert len(names) == 5
+    assert all(name.startswith(("e: projection ", "e: cell", "e: distance ")) for name in names)
+
+
 def test_lists_of_another_width_are_missing() -> None:
     """A model that was changed under the same reference."""
     watch = DriftWatch("m", reference(lists(np.random.default_rng(9), 1_000)), Config())

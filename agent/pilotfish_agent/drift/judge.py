@@ -254,7 +254,8 @@ class Judge:
     def _latch_model(self, rest: list[int], level: int, held_back: str) -> None:
         largest = sorted(rest, key=lambda f: -self.scores[level, f])[:CONTRIBUTORS]
         begun = {f: self.engine.began(f, level) for f in largest}
-        names = explain.listed(list(dict.fromkeys(self._streams.streams[f].told_as for f in largest)))
+        streams = [self._streams.streams[f] for f in largest]  # parts by name: another one may be over its own line
+        names = explain.listed([f"{s.part_of}: {s.part}" if s.part_of else s.name for s in streams])
         evidence = log_sum(self.scores[level][rest]) - math.log(len(self.tables))
         entry = replace(
             self._entry(MODEL, level, min(begun.values()), evidence, held_back, critical=False),
