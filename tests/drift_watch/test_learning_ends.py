@@ -82,7 +82,7 @@ def test_a_pattern_by_the_hour_is_learnt_in_four_days() -> None:
     """Until then it alarms as info and words say how long it takes; then each hour has its own table; all is calm."""
     days = Days(3, wave=0.5)
     days.run(1.3)
-    assert days.watch.words.endswith("provisional: it changes by hour of day: 1.3 of 4 days")
+    assert "provisional: it changes by hour of day: 1.3 of 4 days, waits until" in days.watch.words
     days.run(3.5)
     assert days.watch.learner is None
     made = days.watch.status()
