@@ -120,4 +120,4 @@ def test_parts_that_moved_together_are_named_by_what_they_are() -> None:
     run.ticks(20)
     run.ticks(30, p1=0.8, distance=2.0)
     emb = next(r for r in run.watch.results() if r.feature == "emb")
-    assert set(emb.moved_together) in ({"projection 1"}, {"distance to its own centre"})
+    assert set(emb.moved_together) in ({"emb: projection 1"}, {"emb: distance to its own centre"})

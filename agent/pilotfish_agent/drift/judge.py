@@ -37,6 +37,8 @@ from pilotfish_core.nouns import Severity
 WHOLE: Final = -1
 """Position of `@model` among the latches."""
 CONTRIBUTORS: Final = 5
+CONTRIBUTION: Final = 1e-3
+"""Share of the evidence of `@model` from which a stream is named for it."""
 CAUSE_TICKS: Final = 2
 """What happened so near to the beginning of a change may be its cause."""
 
@@ -125,10 +127,17 @@ class Judge:
         return list(dict.fromkeys(alarmed))
 
     def evidence(self, f: int, level: int = ALARM) -> float:
-        """S of a stream, nats; of `@model` the log of the mean of exp(S) over its streams."""
+        """S of a stream, nats; of `@model` the log of the mean of exp(S), to which streams over their line add none."""
         if f == WHOLE:
-            return log_sum(self.scores[level]) - math.log(len(self.tables))
+            rest = self._rest(level)
+            return log_sum(self.scores[level][rest]) - math.log(len(self.tables)) if rest else -math.inf
         return float(self.scores[level, f])
+
+    def _rest(self, level: int) -> list[int]:
+        """Streams that are not latched by themselves, nor parts of a composite of which one is."""
+        told = [stream.told_as for stream in self._streams.streams]
+        over = {told[f] for f, latched in self.latches if latched == level and f != WHOLE}
+        return [f for f, name in enumerate(told) if name not in over]
 
     def lead(self, members: Sequence[int]) -> int:
         """Of the parts of a composite stream the one to speak of: the gravest, then that of the most evidence."""
@@ -182,11 +191,9 @@ class Judge:
                 if (f, level) not in self.latches:
                     self._latch(f, level, held_back)
                     fresh.append((f, level))
-            if (WHOLE, level) not in self.latches:
-                rest = [f for f in range(len(self.tables)) if (f, level) not in self.latches]
-                if rest and log_sum(self.scores[level][rest]) >= self.threshold:
-                    self._latch_model(rest, level, held_back)
-                    fresh.append((WHOLE, level))
+            if (WHOLE, level) not in self.latches and self.evidence(WHOLE, level) >= self.model_threshold:
+                self._latch_model(level, held_back)
+                fresh.append((WHOLE, level))
         for place in fresh:
             self._look(*place)
         if fresh:
@@ -251,12 +258,13 @@ class Judge:
             entry.feature, level, entry, entry.severity, self.history.rows, rules, critical=critical, looks=0
         )
 
-    def _latch_model(self, rest: list[int], level: int, held_back: str) -> None:
-        largest = sorted(rest, key=lambda f: -self.scores[level, f])[:CONTRIBUTORS]
+    def _latch_model(self, level: int, held_back: str) -> None:
+        scores, evidence = self.scores[level], self.evidence(WHOLE, level)
+        least = evidence + math.log(len(self.tables) * CONTRIBUTION)
+        largest = sorted((f for f in self._rest(level) if scores[f] >= least), key=lambda f: -scores[f])[:CONTRIBUTORS]
         begun = {f: self.engine.began(f, level) for f in largest}
-        streams = [self._streams.streams[f] for f in largest]  # parts by name: another one may be over its own line
+        streams = [self._streams.streams[f] for f in largest]
         names = explain.listed([f"{s.part_of}: {s.part}" if s.part_of else s.name for s in streams])
-        evidence = log_sum(self.scores[level][rest]) - math.log(len(self.tables))
         entry = replace(
             self._entry(MODEL, level, min(begun.values()), evidence, held_back, critical=False),
             what=f"several streams changed, none of them over its own line: {names}",

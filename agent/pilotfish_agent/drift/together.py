@@ -22,7 +22,7 @@ def together(latches: Latches) -> dict[tuple[int, int], tuple[str, ...]]:
     """For each latch the other streams that moved with it, those that began nearest first.
 
     `@model` is all streams, and whether `@score` moved is said apart. Other parts of the same composite stream are
-    told by what they are.
+    told as such.
     """
     told = [x.entry for x in latches.values() if x.feature not in (MODEL, SCORE)]
     ordered = sorted((e.tick, e.ts, e.feature, e.part) for e in told)
@@ -32,7 +32,7 @@ def together(latches: Latches) -> dict[tuple[int, int], tuple[str, ...]]:
         mine = latch.entry
         near = ordered[bisect_left(ticks, mine.tick - TICKS) : bisect_right(ticks, mine.tick + TICKS)]
         others = {
-            part if name == mine.feature else name: abs(tick - mine.tick)
+            f"{name}: {part}" if name == mine.feature else name: abs(tick - mine.tick)
             for tick, ts, name, part in near
             if (name, part) != (mine.feature, mine.part) and abs(ts - mine.ts) <= SECONDS
         }

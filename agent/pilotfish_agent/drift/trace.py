@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
-from pilotfish_agent.drift.judge import WHOLE, Judge, log_sum
+from pilotfish_agent.drift.judge import WHOLE, Judge
 from pilotfish_agent.drift.latch import ALARM, NOTICE
 from pilotfish_agent.drift.layout import Floats, Ints
 from pilotfish_agent.drift.reference import FeatureReference
@@ -58,7 +57,9 @@ class Trace:
         for level in LEVELS:
             np.maximum.at(self._ratios[level, last], self._place, judge.scores[level] / judge.threshold)
             if self.names[-1] == MODEL:
-                self._ratios[level, last, -1] = max(self._ratios[level, last, -1], _rest(judge, level))
+                self._ratios[level, last, -1] = max(
+                    self._ratios[level, last, -1], judge.evidence(WHOLE, level) / judge.model_threshold
+                )
 
     def _halve(self) -> None:
         self._ratios[:, :MOST] = np.maximum(self._ratios[:, 0::2], self._ratios[:, 1::2])
@@ -82,10 +83,3 @@ class Trace:
     def largest(self, name: str, level: int = ALARM) -> float:
         """The largest evidence of a stream over its line."""
         return float(self.course(name, level).max(initial=0.0))
-
-
-def _rest(judge: Judge, level: int) -> float:
-    """Evidence of `@model` over its line: that of the streams which have not alarmed by themselves."""
-    scores = judge.scores[level].copy()
-    scores[[f for f, latched in judge.latches if latched == level and f != WHOLE]] = -np.inf
-    return (log_sum(scores) - math.log(len(scores))) / judge.model_threshold
