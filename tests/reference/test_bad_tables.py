@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from pilotfish_agent.drift.frames import Frame
 from pilotfish_agent.drift.readers import DataFile
 from pilotfish_agent.drift.rows import Layout
 from pilotfish_core.errors import DataError, EmptyDataError, UsageError
-from tests.reference.table_data import as_parquet, columns, values
+from tests.reference.table_data import as_csv, as_parquet, columns, values
 
 # -- what is refused
 
@@ -52,6 +53,22 @@ def test_rows_without_a_time_are_bad_rows(tmp_path: Path) -> None:
         source = make(skip_bad=True)
         (rows,) = source
         assert (rows.numbers.tolist(), source.skipped, source.rows) == ([1, 3], 1, 2)
+
+
+def test_all_bad_rows_of_a_table_are_counted(tmp_path: Path) -> None:
+    """Those behind the batch of the first one, too."""
+    for last, words in (("never", "all 12,000 rows are bad"), ("1", "11,999 of 12,000 rows are bad")):
+        data: dict[str, Any] = {"ts": ["never"] * 11_999 + [last], "x": [1.0] * 12_000}
+        lines = tmp_path / "a.jsonl"
+        lines.write_text("".join(f'{{"ts": "{ts}", "features": {{"x": 1}}}}\n' for ts in data["ts"]))
+        for source in (
+            Frame(data),
+            DataFile(as_parquet(tmp_path / "a.parquet", data)),
+            DataFile(as_csv(tmp_path / "a.csv", data)),
+            DataFile(str(lines)),
+        ):
+            with pytest.raises(DataError, match=f"row 1, .*{words}"):
+                list(source)
 
 
 def test_texts_that_must_be_numbers() -> None:

@@ -229,6 +229,14 @@ def test_the_error_counts_all_bad_rows() -> None:
         read(b"\n".join(lines))
 
 
+def test_rows_that_are_all_bad_are_said_to_be() -> None:
+    """All 3 rows, not 3 of 3."""
+    with pytest.raises(DataError, match=r"row 1;.*; all 3 rows are bad: mend"):
+        read(b"a,c\n" + b"1\n" * 3)
+    with pytest.raises(DataError, match="; the only row is bad: mend"):
+        read(b"a,c\n1\n")
+
+
 def test_a_long_line_is_skipped_without_being_held(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows after it are read."""
     monkeypatch.setattr(shared, "MAX_LINE", 1 << 20)

@@ -119,8 +119,6 @@ class CsvRows:
                 self.bad.add(self.rows, None, f"{len(cells)} cells", expected)
 
     def _rows(self, numbered: Numbered) -> Iterator[Rows]:
-        if self.bad.stopped():
-            return
         drop: dict[int, None] = {}
         columns = dict(zip(self._header, zip(*(cells for _, cells in numbered), strict=True), strict=True))
 

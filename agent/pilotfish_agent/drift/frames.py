@@ -65,8 +65,6 @@ class Frame:
         self.names = table.roles.features
         for cells in self._table.batches(table.needed):
             rows = table.take(cells)
-            if bad.stopped():
-                break
             if rows is not None:
                 self.rows += rows.batch.rows
                 yield rows

@@ -127,8 +127,6 @@ class JsonRows:
     def _rows(self, held: Held) -> Iterator[Rows]:
         good = held if self._plain(held.records) else self._checked(held)
         for part in good.runs():
-            if self.bad.stopped():
-                return
             made = self._batch(part.records, part.numbers)
             if not self.bad.stopped() and made.batch.rows:
                 yield made

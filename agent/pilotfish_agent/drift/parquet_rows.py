@@ -58,8 +58,6 @@ class ParquetRows:
         for batch in content.iter_batches(size, columns=table.needed, use_threads=False):
             rows = table.take(arrow_rows.ArrowCells(batch, self.bad.name, widths))
             self.rows = table.rows
-            if self.bad.stopped():
-                return
             if rows is not None:
                 yield rows
 

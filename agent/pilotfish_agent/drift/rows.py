@@ -81,7 +81,7 @@ class BadRows:
             self._first = (where, got, expected)
 
     def stopped(self) -> bool:
-        """Whether nothing more is worth handing out: the file will be refused."""
+        """Whether nothing more is worth handing out: the file will be refused, bad rows are still counted."""
         return self.count > 0 and not self.skip
 
     def finish(self, rows: int) -> None:
@@ -93,10 +93,14 @@ class BadRows:
         if self._first is None or self.skip:
             return
         where, got, expected = self._first
-        verb = "is" if self.count == 1 else "are"
-        many = f"{self.count:,} of {rows:,} rows {verb} bad"
-        todo = many + ": mend them or use --skip-bad"
+        todo = f"{_many(self.count, rows)} bad: mend them or use --skip-bad"
         raise DataError(f"{self.name}: {where}", got=got, expected=expected, todo=todo)
+
+
+def _many(bad: int, rows: int) -> str:
+    if bad == rows:
+        return "the only row is" if rows == 1 else f"all {rows:,} rows are"
+    return f"{bad:,} of {rows:,} rows {'is' if bad == 1 else 'are'}"
 
 
 def blocks(file: BinaryIO) -> Iterator[list[bytes | None]]:
