@@ -212,6 +212,12 @@ def test_a_reference_of_a_frame_checks_another() -> None:
         Reference.from_frame(pd.DataFrame(columns()), colour="x")
 
 
+def test_one_column_has_one_role() -> None:
+    """A frame, too; options are named as the call has them."""
+    with pytest.raises(UsageError, match="two roles: prediction, label; got 'answer'"):
+        Reference.from_frame(columns(), prediction="answer", label="answer", time="when")
+
+
 def test_columns_can_be_named_one_by_one_or_together() -> None:
     """ignore, numeric, categorical."""
     frame = pd.DataFrame(columns())

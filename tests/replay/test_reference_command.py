@@ -70,6 +70,17 @@ def test_columns_may_be_left_out_or_named(call: Call, table: str, tmp_path: Path
     assert [f.name for f in load(path).features] == ["a", "c"]
 
 
+def test_one_column_with_two_roles_is_exit_2(call: Call, table: str, tmp_path: Path) -> None:
+    """Whichever they are; the column and both options are named."""
+    path = tmp_path / "ref.json"
+    roles = ("--prediction-column", "y", "--id-column", "c", "--label-column", "y")
+    code, out, err = call("reference", "build", table, "-o", str(path), *roles)
+    assert (code, out, path.exists()) == (2, "", False)
+    assert err.splitlines() == [
+        "pilotfish: one column with two roles: --prediction-column, --label-column; got 'y'; expected a column for each"
+    ]
+
+
 def test_the_configuration_counts(call: Call, table: str, tmp_path: Path) -> None:
     """features.ignore, features.types and model.name of --config; flags win."""
     config = tmp_path / "pilotfish.yaml"

@@ -57,7 +57,7 @@ def layout(args: argparse.Namespace) -> Layout:
     both = (numeric & categorical) | ((numeric | categorical) & ignored)
     if both:
         raise UsageError("--numeric, --categorical and --ignore exclude one another", got=", ".join(sorted(both)))
-    return Layout(
+    made = Layout(
         time=args.time_column,
         prediction=args.prediction_column,
         label=args.label_column,
@@ -67,6 +67,8 @@ def layout(args: argparse.Namespace) -> Layout:
         categorical=categorical,
         model=args.model,
     )
+    made.check_roles("--{}-column")
+    return made
 
 
 def load_settings(args: argparse.Namespace, flags: Mapping[str, str | None]) -> config.Settings:

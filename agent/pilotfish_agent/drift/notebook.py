@@ -25,7 +25,9 @@ def layout(
     categorical: str | Iterable[str] = (),
 ) -> Layout:
     """Which column is what; where several may be named, one name will do."""
-    return Layout(time, prediction, label, id, _names(ignore), _names(numeric), _names(categorical))
+    made = Layout(time, prediction, label, id, _names(ignore), _names(numeric), _names(categorical))
+    made.check_roles()
+    return made
 
 
 def _names(value: str | Iterable[str]) -> frozenset[str]:

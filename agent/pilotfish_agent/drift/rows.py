@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from pilotfish_core.errors import DataError
+from pilotfish_core.errors import DataError, UsageError
 from pilotfish_core.nouns import ObservationBatch
 
 BATCH_ROWS = 5_000
@@ -57,6 +57,22 @@ class Layout:
     numeric: frozenset[str] = frozenset()
     categorical: frozenset[str] = frozenset()
     model: str | None = None
+
+    def check_roles(self, spelled: str = "{}") -> None:
+        """Refuses one column with two roles.
+
+        Args:
+            spelled: how the user names a role.
+
+        Raises:
+            UsageError: naming both.
+        """
+        roles = {"time": self.time, "prediction": self.prediction, "label": self.label, "id": self.id}
+        for column in roles.values():
+            named = [spelled.format(role) for role, other in roles.items() if other == column is not None]
+            if len(named) > 1:
+                words = f"one column with two roles: {', '.join(named)}"
+                raise UsageError(words, got=column, expected="a column for each")
 
 
 class BadRows:
