@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import ipaddress
+import re
 import secrets
 import socket
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ METADATA = frozenset(
         ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "192.0.0.192"),  # AWS and others, AWS, Alibaba, Oracle
     )
 )
+_TLS = re.compile(r" ssl:\S+")  # "ssl:default" in aiohttp's errors, of http as well
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -173,6 +175,6 @@ async def ask(
     except TimeoutError:
         raise Failed("timeout", f"no whole answer within {seconds:g} s") from None
     except (aiohttp.ClientConnectionError, OSError) as error:
-        raise Failed("connect", str(error) or type(error).__name__) from None
+        raise Failed("connect", _TLS.sub("", str(error)) or type(error).__name__) from None
     except (aiohttp.ClientError, ValueError) as error:
         raise Failed("protocol", f"{type(error).__name__}: {error}"[:300]) from None

@@ -90,6 +90,22 @@ def test_a_gateway_gets_the_same(call: Call, reference: str, tmp_path: Path, gat
     assert call("check", data, "--reference", reference, "--pushgateway", "ftp://x")[0] == 2
 
 
+@pytest.mark.parametrize("address", ["h:9091", "ftp://h:9091", "http://", "http://u:p@h:9091", "http://h:99999"])
+def test_an_address_of_no_gateway_is_said_before_reading(call: Call, reference: str, address: str) -> None:
+    """Exit 2 and no report; DATA need not even be there."""
+    code, out, err = call("check", "none.csv", "--reference", reference, "--pushgateway", address)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert err.startswith("pilotfish: --pushgateway; got ")
+
+
+def test_the_error_of_a_gateway_that_is_not_there_is_plain(call: Call, reference: str, tmp_path: Path) -> None:
+    """The HTTP client's word on TLS is none for people."""
+    data = as_csv(tmp_path / "d.csv", records(1_000, 3))
+    _, _, err = call("check", data, "--reference", reference, "--pushgateway", "http://127.0.0.1:9")
+    assert "127.0.0.1:9" in err
+    assert "ssl" not in err
+
+
 def test_models_have_groups_of_their_own() -> None:
     """Odd names in base64, as the gateway wants them; an address that names a job stays."""
     assert group("http://h:9091/", "fraud") == "http://h:9091/metrics/job/pilotfish_check/model/fraud"

@@ -67,17 +67,25 @@ def as_text(found: Iterable[Sample]) -> str:
     return text(found).decode("utf-8")
 
 
+def check_address(address: str) -> None:
+    """Before anything is read: could a gateway be there at all?
+
+    Raises:
+        UsageError: no http or https URL with a host.
+    """
+    try:
+        http_client.url(address)
+    except ValueError:
+        words = "an URL such as http://127.0.0.1:9091, without a name or password in it"
+        raise UsageError("--pushgateway", got=address, expected=words) from None
+
+
 def push(address: str, model: str, body: str) -> None:
     """Puts the metrics in place of those of the last check of this model.
 
     Raises:
-        UsageError: no address.
         UnavailableError: the gateway does not answer, or does not take them.
     """
-    try:
-        address = http_client.url(address)
-    except ValueError as error:
-        raise UsageError("--pushgateway", got=address, expected=str(error)) from None
     asyncio.run(_put(group(address, model), body))
 
 

@@ -78,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
     tests = battery.chosen([t for t in (args.tests or "js").split(",") if t])
     if args.textfile is not None:
         _data.check_output(args.textfile, "the metrics")
+    if args.pushgateway is not None:
+        _check_metrics.check_address(args.pushgateway)
     report = _checked(args, settings, options, tests)
     if args.json:
         print(json.dumps(report.json(), ensure_ascii=False, allow_nan=False))
