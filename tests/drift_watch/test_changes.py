@@ -128,6 +128,26 @@ def test_accept_needs_an_alarm_and_rows() -> None:
         DriftWatch("m", None, FAST).accept(0.0)
 
 
+def test_an_alarm_that_has_just_begun_does_not_hold_up_the_others() -> None:
+    """What has enough rows is accepted; the other one is named, stays latched, and can be accepted later."""
+    run = Runner(watch(), World(6))
+    run.ticks(30, shift=1.0)
+    while ("colour", "alarm") not in [(e.feature, e.kind) for e in run.ticks(1, shift=1.0, red=0.5)]:
+        pass
+    run.ticks(2, shift=1.0, red=0.5)
+    words = run.watch.accept(run.now)
+    assert words.endswith(
+        ": what x looks like now is the new normal; left out, too few rows since the alarm: colour (300 more)"
+    )
+    give_tables(run.watch)
+    assert run.watch.judge is not None
+    assert run.watch.judge.drifting() == ["colour"]
+    with pytest.raises(DataError, match=r"too few rows since the alarm of colour; got 200; .*after 300 more"):
+        run.watch.accept(run.now)
+    run.ticks(4, shift=1.0, red=0.5)
+    assert run.watch.accept(run.now).endswith("what colour looks like now is the new normal")
+
+
 def test_what_is_accepted_is_normal_from_then_on_and_back_is_not() -> None:
     """The alarm ends, stays away, comes when the data go back; streams that had not moved go on; a restart keeps it."""
     run = Runner(watch(), World(6))

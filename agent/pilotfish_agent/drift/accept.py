@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -20,11 +21,14 @@ FEWEST: Final = 500
 """Rows that a new normal needs, as a first reference does."""
 
 
-def changed(judge: Judge, streams: Tested) -> dict[str, Ints]:
+def changed(judge: Judge, streams: Tested) -> tuple[dict[str, Ints], dict[str, int]]:
     """Of each latched stream the counts since it crossed its line, by name; of `@model` those of its contributors.
 
+    Returns:
+        With them the alarms that are left out, and how many rows each lacks. A notice is left out without a word.
+
     Raises:
-        DataError: an alarm has fewer than 500 rows since; one that is only a notice is left out then.
+        DataError: no alarm has 500 rows since.
     """
     found: dict[str, Ints] = {}
     missing: dict[str, int] = {}
@@ -35,16 +39,18 @@ def changed(judge: Judge, streams: Tested) -> dict[str, Ints]:
             if rows >= FEWEST:
                 found[stream.name] = counts
             elif level == ALARM:
-                missing[stream.told_as] = max(FEWEST - rows, missing.get(stream.told_as, 0))
-    if missing:
+                missing[stream.name] = max(FEWEST - rows, missing.get(stream.name, 0))
+    for name in missing:
+        found.pop(name, None)  # a notice of it is older, or it calmed down and came back while @model was latched
+    if missing and not found:
         name, rows = max(missing.items(), key=lambda item: item[1])
         raise DataError(
-            f"too few rows since the alarm of {shown(name)}",
+            f"too few rows since the alarm of {shown(streams.streams[streams.index[name]].told_as)}",
             got=FEWEST - rows,
             expected=f"at least {FEWEST}",
             todo=f"accept again after {rows} more",
         )
-    return found
+    return found, missing
 
 
 def accepted(reference: Reference, counts: dict[str, Ints], now: float) -> Reference:
@@ -75,16 +81,34 @@ def _tilted(own: Ints, counts: Ints) -> Ints:
     return tilted
 
 
-def words(names: Collection[str], before: Reference, after: Reference, *, learnt: bool) -> str:
-    """What was done; ``learnt``: it ended learning, too."""
+def words(
+    names: Collection[str], missing: Mapping[str, int], before: Reference, after: Reference, *, learnt: bool
+) -> str:
+    """What was done, and what was left out; ``learnt``: it ended learning, too."""
     ended = f"learning has ended: reference {after.id} of {after.rows:,} rows is final"
     if not names:
         return ended
     told = list(dict.fromkeys(f.told_as for f in before.features if f.name in names))  # parts are of one feature
-    listed = ", ".join(map(shown, told[:5])) + (", ..." if len(told) > 5 else "")
     look = "looks" if len(told) == 1 else "look"
-    done = f"reference {before.id} -> {after.id}: what {listed} {look} like now is the new normal"
+    done = f"reference {before.id} -> {after.id}: what {_listed(map(shown, told))} {look} like now is the new normal"
+    if missing:
+        done += f"; left out, too few rows since the alarm: {_listed(_lacking(told, missing, before))}"
     return f"{done}; {ended}" if learnt else done
+
+
+def _listed(words: Iterable[str]) -> str:
+    first = list(itertools.islice(words, 6))
+    return ", ".join(first[:5]) + (", ..." if len(first) > 5 else "")
+
+
+def _lacking(told: Collection[str], missing: Mapping[str, int], before: Reference) -> Iterator[str]:
+    """Streams with the rows they lack: a feature once, by its parts where others of them were accepted."""
+    most: dict[str, int] = {}
+    for f in before.features:
+        if f.name in missing:
+            name = shown(f.told_as) + (f": {f.part}" if f.told_as in told else "")
+            most[name] = max(missing[f.name], most.get(name, 0))
+    return (f"{name} ({rows} more)" for name, rows in most.items())
 
 
 def too_few(model: str, rows: int) -> DataError:

@@ -195,7 +195,7 @@ class Standing:
         if self.judge is None or self._requested is not None:
             raise DataError(f"{self.model}: tables are being built", todo="accept again in a minute")
         before, streams = self.comparison.streams.reference, self.comparison.streams
-        counts = accept.changed(self.judge, streams)
+        counts, missing = accept.changed(self.judge, streams)
         if not counts and self.learner is None:
             todo = "accept follows an alarm, or ends learning"
             raise DataError(f"{self.model}: nothing to accept, it looks like its reference", todo=todo)
@@ -204,7 +204,7 @@ class Standing:
         for name in counts:
             self.phis.pop(name, None)
         self._take_up(after)
-        return accept.words(counts, before, after, learnt=learner is not None)
+        return accept.words(counts, missing, before, after, learnt=learner is not None)
 
     # -- from one run to the next
 
