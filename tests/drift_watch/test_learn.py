@@ -54,6 +54,23 @@ def test_counters_outlive_a_rebuild() -> None:
     assert 250 < totals[-1] < 500  # type: ignore[operator]
 
 
+def test_a_servers_slow_first_calls_do_not_keep_it_learning() -> None:
+    """500 rows of a warm-up, then ten times faster for good: latency alarms and is learnt from all the same."""
+    made, rng, kinds, now = DriftWatch("m", None, FAST), np.random.default_rng(35), [], START
+    for tick in range(60):
+        slow = 1.0 if tick < 6 else 0.1
+        made.add(
+            replace(batch({"x": rng.normal(size=100)}), latency=(slow * rng.lognormal(sigma=0.3, size=100)).tolist()),
+            now,
+        )
+        now += 10.0
+        kinds += [(e.feature, e.kind) for e in made.advance(now)]
+        if made.table_request() is not None:
+            give_tables(made)
+    assert ("@latency", "alarm") in kinds
+    assert made.status().reference_rows == 5_000
+
+
 def test_provisional_alarms_are_info_and_their_rows_are_not_learnt() -> None:
     """A shift of 2 sd alarms as info and says why; while it lasts the reference is not rebuilt."""
     run = learning(33)

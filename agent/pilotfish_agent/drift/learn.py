@@ -18,8 +18,10 @@ from pilotfish_agent.drift.builder import ReferenceBuilder
 from pilotfish_agent.drift.features import Config as Features
 from pilotfish_agent.drift.hours import DAY_HOURS, NEEDED, Hours
 from pilotfish_agent.drift.ingest import sound
+from pilotfish_agent.drift.judge import Judge
 from pilotfish_agent.drift.layout import Ints
 from pilotfish_agent.drift.reference import Kind, Reference
+from pilotfish_agent.drift.streams import LATENCY
 from pilotfish_agent.drift.tested import Tested
 from pilotfish_agent.drift.tick_clock import Tick
 from pilotfish_core.errors import DataError
@@ -32,6 +34,14 @@ MAX_CELLS: Final = 5_000_000
 """Values held at most, 8 bytes each, as arrays grow up to twice: of 1,000 features the first 5,000 rows."""
 LOOK_SECONDS: Final = 3_600.0
 """Between two looks whether it may end: a pattern takes a millisecond a stream to be looked for."""
+
+
+def halts(judge: Judge | None) -> bool:
+    """Whether something drifts, so that rows are not learnt from.
+
+    Latency alone does not halt: a server's first calls are its slowest, and what follows never looks like them.
+    """
+    return judge is not None and bool(set(judge.drifting()) - {LATENCY})
 
 
 class Learner:

@@ -14,7 +14,7 @@ from pilotfish_agent.drift.explain import shown
 from pilotfish_agent.drift.judge import WHOLE, Judge
 from pilotfish_agent.drift.latch import ALARM, NOTICE, Latch, result_effect
 from pilotfish_agent.drift.layout import Floats, nominal
-from pilotfish_agent.drift.learn import FIRST_ROWS
+from pilotfish_agent.drift.learn import FIRST_ROWS, halts
 from pilotfish_agent.drift.streams import MODEL
 from pilotfish_agent.drift.whole import Unit, units
 from pilotfish_agent.drift.window import MIN_ROWS
@@ -58,7 +58,7 @@ def words(watch: DriftWatch) -> str:
     if judge is not None and judge.drifting():
         parts = ["drifting: " + ", ".join(map(shown, judge.drifting()[:5]))]
     if watch.learner is not None:
-        waits = ", waits until the drift ends or is accepted" if watch.state == "drifting" else ""
+        waits = ", waits until the drift ends or is accepted" if halts(judge) else ""
         parts.append(f"provisional: {watch.learner.words()}{waits}")
     if judge is None:
         parts.append("building tables")

@@ -18,7 +18,7 @@ from pilotfish_agent.drift.held import Held
 from pilotfish_agent.drift.judge import Judge, Terms
 from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.layout import Ints
-from pilotfish_agent.drift.learn import Learner
+from pilotfish_agent.drift.learn import Learner, halts
 from pilotfish_agent.drift.mix import Mix
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.setting import Setting
@@ -267,7 +267,7 @@ class Standing:
 
     def learn(self, batch: ObservationBatch, now: float) -> None:
         """Rows of a latched period never enter a provisional reference."""
-        if self.learner is None or not batch.rows or (self.judge is not None and self.judge.drifting()):
+        if self.learner is None or not batch.rows or halts(self.judge):
             return
         made = self.learner.add(batch, now)
         if made is not None:
@@ -295,8 +295,7 @@ class Standing:
 
     def _learnt(self, learner: Learner, counts: Ints, tick: Tick) -> None:
         """What is learnt from a tick; the final reference where that is the end."""
-        latched = self.judge is not None and bool(self.judge.drifting())
-        final = learner.count(counts, tick, latched=latched)
+        final = learner.count(counts, tick, latched=halts(self.judge))
         if final is not None:
             self.learner = None
             self._take_up(final)
