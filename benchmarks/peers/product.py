@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.peers.datasets import Frame
 from pilotfish_agent.drift.builder import ReferenceBuilder
-from pilotfish_agent.drift.latch import Entry
+from pilotfish_agent.drift.entry import Entry
 from pilotfish_agent.drift.options import Config
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.tables import StreamTables, build

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pilotfish_agent.drift import tested
-from pilotfish_agent.drift.latch import Entry
+from pilotfish_agent.drift.entry import Entry
 from pilotfish_agent.drift.strata import HOUR, of_reference
 from pilotfish_agent.drift.tables import build, load, save
 from pilotfish_agent.drift.watch import DriftWatch

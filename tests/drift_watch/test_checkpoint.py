@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilotfish_agent.drift.latch import Entry
+from pilotfish_agent.drift.entry import Entry
 from pilotfish_agent.drift.watch import DriftWatch
 from pilotfish_core.config import budget
 from tests.drift_watch.world import FAST, Runner, World, give_tables, reference, watch

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pilotfish_agent.drift import tables
 from pilotfish_agent.drift.changes import Moved, most_moved, names_bins, what_changed
 from pilotfish_agent.drift.dictionary import family
+from pilotfish_agent.drift.entry import Entry
 from pilotfish_agent.drift.explain import moment, percent, shown
-from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.reference import FeatureReference, positions
 from pilotfish_agent.drift.tables import StreamTables, TableSpec
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pilotfish_agent.drift import tables
-from pilotfish_agent.drift.latch import Entry
+from pilotfish_agent.drift.entry import Entry
 from pilotfish_agent.drift.watch import DriftWatch
 from tests.drift_watch.world import FAST, START, batch
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pilotfish_agent.drift.builder import ReferenceBuilder
-from pilotfish_agent.drift.latch import Entry
+from pilotfish_agent.drift.entry import Entry
 from pilotfish_agent.drift.phi import TICKS
 from pilotfish_agent.drift.watch import DriftWatch
 from pilotfish_agent.windows.ticks import RowSplitter, TickRule, TickSplitter

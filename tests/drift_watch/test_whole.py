@@ -10,8 +10,8 @@ import pytest
 
 from pilotfish_agent.drift import shapes
 from pilotfish_agent.drift.builder import ReferenceBuilder
+from pilotfish_agent.drift.entry import Entry
 from pilotfish_agent.drift.gauges import DISTANCE, EFFECT, EVIDENCE_RATIO, FEATURE_MISSING, MDE
-from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.watch import DriftWatch
 from tests.drift_watch.world import FAST, START, TICK, batch, watch

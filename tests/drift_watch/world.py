@@ -10,7 +10,7 @@ import numpy as np
 
 from pilotfish_agent.drift import tables
 from pilotfish_agent.drift.builder import ReferenceBuilder
-from pilotfish_agent.drift.latch import Entry
+from pilotfish_agent.drift.entry import Entry
 from pilotfish_agent.drift.options import Config
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.tables import StreamTables

@@ -9,8 +9,9 @@ from typing import Any, Final
 import numpy as np
 
 from pilotfish_agent.commands._svg import element, moments, path, round_steps, text_of
+from pilotfish_agent.drift.entry import Entry
 from pilotfish_agent.drift.explain import moment, shown
-from pilotfish_agent.drift.latch import ALARM, NOTICE, Entry
+from pilotfish_agent.drift.latch import ALARM, NOTICE
 from pilotfish_agent.drift.layout import Floats
 from pilotfish_agent.drift.trace import Trace
 

@@ -16,7 +16,7 @@ from typing import Any
 from pilotfish_agent.commands import _data, _evidence_picture, _replay_summary
 from pilotfish_agent.commands._data import Source
 from pilotfish_agent.drift import ahead
-from pilotfish_agent.drift.latch import Entry
+from pilotfish_agent.drift.entry import Entry
 from pilotfish_agent.drift.readers import STDIN, DataFile
 from pilotfish_agent.drift.reference import Reference, require
 from pilotfish_agent.drift.rows import Rows

@@ -11,12 +11,12 @@ from typing import Final
 import numpy as np
 
 from pilotfish_agent.drift import phi
+from pilotfish_agent.drift.entry import Entry
 from pilotfish_agent.drift.explain import shown
 from pilotfish_agent.drift.first_rows import FirstRows
 from pilotfish_agent.drift.held import Held
 from pilotfish_agent.drift.ingest import Mask, OpenTick
 from pilotfish_agent.drift.judge import Judge, Terms
-from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.layout import Ints
 from pilotfish_agent.drift.options import Config
 from pilotfish_agent.drift.redact import redacted

@@ -1,52 +1,15 @@
-"""What an alarm says: one text for log, API, page and annotations (docs/statistics.md, section 13). Pure.
-
-The facts are those of an Entry; what becomes known later (another stream moves too, a version is noticed) is added to
-them, and the text is made anew. Only what the reference holds is named: its edges and its admitted levels.
-"""
+"""Names, moments and shares in words, for all that is told (docs/statistics.md, section 13). Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from pilotfish_agent.drift.latch import Entry
+from typing import Final
 
 NAME_LENGTH: Final = 80
 NAMED: Final = 5
 """Streams that moved together which the text names; the API has more."""
-
-
-def sentence(e: Entry) -> str:
-    """The whole explanation."""
-    name = f"{shown(e.feature)}: {e.part}" if e.part else shown(e.feature)
-    if e.kind == "resolved":
-        return f"{name}: {e.what}"
-    parts = [f"{name}: {e.what}"]
-    if e.effect is not None and e.effect_lower is not None and e.effect_upper is not None:
-        when = "now" if e.kind == "rise" else f"at the {e.level}"
-        parts.append(f"effect {e.effect:.2f} [{e.effect_lower:.2f}, {e.effect_upper:.2f}] {when}")
-    ago = f"{e.since_rows:,} rows ago"
-    parts.append(f"began {moment(e.began)} ({ago})" if e.timed else f"began {ago}")
-    parts.append(f"evidence {e.evidence:.1f} of {e.threshold:.1f} nats (budget {e.budget})")
-    return "; ".join((", ".join(parts), *_beside(e)))
-
-
-def _beside(e: Entry) -> list[str]:
-    """What was found beside the change itself."""
-    found = []
-    if e.bins:
-        found.append("most moved: " + ", ".join(f"{words}: {step(before, now)}" for words, before, now in e.bins[:3]))
-    if e.together:
-        found.append(f"moved together with {listed(e.together)}")
-    if e.score_moved is not None:
-        found.append("@score moved too" if e.score_moved else "@score has not moved")
-    found += e.hints
-    if e.held_back:
-        found.append(f"severity info: {e.held_back}")
-    return found
 
 
 def listed(names: Sequence[str], most: int = NAMED) -> str:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pilotfish_agent.drift.entry import Entry
 from pilotfish_agent.drift.judge import WHOLE, Judge
-from pilotfish_agent.drift.latch import Entry, Latch, rule
+from pilotfish_agent.drift.latch import Latch, rule
 from pilotfish_agent.drift.pack import DamagedError
 from pilotfish_agent.drift.tick_clock import Tick
 

@@ -12,12 +12,12 @@ import numpy as np
 from pilotfish_agent.drift import changes, explain, hints, whole
 from pilotfish_agent.drift.detectors.shiryaev_roberts import Engine
 from pilotfish_agent.drift.effect import Effect, effect
+from pilotfish_agent.drift.entry import Entry
 from pilotfish_agent.drift.happenings import Happenings
 from pilotfish_agent.drift.latch import (
     ALARM,
     LOOKS,
     NOTICE,
-    Entry,
     History,
     Latch,
     result_effect,

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
-from pilotfish_agent.drift import explain
 from pilotfish_agent.drift.effect import Effect
+from pilotfish_agent.drift.entry import Entry
 from pilotfish_agent.drift.layout import Floats, Ints
 from pilotfish_agent.drift.resolve import Resolve
 from pilotfish_agent.drift.tables import StreamTables
@@ -23,7 +22,6 @@ from pilotfish_core.nouns import Severity
 
 NOTICE: Final = 0
 ALARM: Final = 1
-Kind = Literal["alarm", "notice", "rise", "resolved"]
 
 # A latched stream costs more than a calm one, so its rules are looked at in steps that move little: the decayed
 # counts of the resolving rule by 5 % of their e-fold, the effect by 2 % of its rows.
@@ -32,62 +30,6 @@ EFFECT_STEP: Final = 1 / 50
 LOOKS: Final = 16
 """Ticks from the crossing on within which a stream's hints are tested: by then there are enough raw values, or none."""
 _ORDER: Final[tuple[Severity, ...]] = ("none", "info", "warning", "critical")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One transition of a stream, or of `@model`, with the facts of its explanation.
-
-    Attributes:
-        kind: ``alarm`` and ``notice``: the line of that level was crossed; ``rise``: a latched alarm became more
-            severe; ``resolved``: a latch opened.
-        level: alarm or notice.
-        feature: the stream; of a part of a composite stream, the composite.
-        ts: epoch seconds of the tick's end.
-        began: epoch seconds of the first shifted tick; tick: its number; timed: False for a log without times.
-        row: rows of the model up to and including this tick, counted from 1.
-        since_rows: rows since ``began``.
-        evidence, threshold: nats, at that level.
-        effect, effect_lower, effect_upper: chi distance; None for `@model`.
-        what: `changes.what_changed`, or the contributors of `@model`, or how it ended.
-        budget: as the operator wrote it.
-        part: which part of a composite stream, in words.
-        bins: those that moved most (`changes.Moved`), where ``what`` does not say so.
-        together: names of streams that moved at the same time.
-        score_moved: whether `@score` moved as well; None where there is none or it is the stream itself.
-        hints: what the change looks like, or what explains it.
-        held_back: why the severity is only info; empty when it is not.
-    """
-
-    kind: Kind
-    level: Literal["alarm", "notice"]
-    model: str
-    feature: str
-    ts: float
-    began: float
-    row: int
-    since_rows: int
-    severity: Severity
-    evidence: float
-    threshold: float
-    effect: float | None
-    effect_lower: float | None
-    effect_upper: float | None
-    what: str
-    budget: str = ""
-    tick: int = 0
-    timed: bool = True
-    part: str = ""
-    bins: Sequence[tuple[str, float, float]] = ()
-    together: Sequence[str] = ()
-    score_moved: bool | None = None
-    hints: Sequence[str] = ()
-    held_back: str = ""
-
-    @property
-    def explanation(self) -> str:
-        """The whole text, for people."""
-        return explain.sentence(self)
 
 
 def worse(a: Severity, b: Severity) -> Severity:

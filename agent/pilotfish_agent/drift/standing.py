@@ -13,10 +13,10 @@ from typing import Any
 from pilotfish_agent.drift import accept, checkpoint, gauges, phi
 from pilotfish_agent.drift.checkpoint import Saved
 from pilotfish_agent.drift.comparison import Comparison, TableRequest, notices, restarts, stream_keys, table_request
+from pilotfish_agent.drift.entry import Entry
 from pilotfish_agent.drift.happenings import Happenings
 from pilotfish_agent.drift.held import Held
 from pilotfish_agent.drift.judge import Judge, Terms
-from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.layout import Ints
 from pilotfish_agent.drift.learn import Learner, halts
 from pilotfish_agent.drift.mix import Mix

@@ -18,11 +18,11 @@ import numpy as np
 from pilotfish_agent.drift import fleet, gauges, phi, report
 from pilotfish_agent.drift.comparison import Comparison, TableRequest, budget_ticks
 from pilotfish_agent.drift.composites import derived
+from pilotfish_agent.drift.entry import Entry
 from pilotfish_agent.drift.features import Config as Features
 from pilotfish_agent.drift.happenings import Kind as HappeningKind
 from pilotfish_agent.drift.ingest import Columns, Repeats, chosen, columns_of, counting, segment_counts
 from pilotfish_agent.drift.judge import Judge
-from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.layout import Floats
 from pilotfish_agent.drift.learn import Learner
 from pilotfish_agent.drift.options import SECTION, Config

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pilotfish_agent.drift.latch import ALARM, NOTICE, Entry, Latch, worse
+from pilotfish_agent.drift.entry import Entry
+from pilotfish_agent.drift.latch import ALARM, NOTICE, Latch, worse
 from pilotfish_agent.drift.reference import FeatureReference
 from pilotfish_core.nouns import Severity
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pilotfish_agent.drift import shapes, version_report, worker
+from pilotfish_agent.drift.entry import Entry
 from pilotfish_agent.drift.features import Config as Features
-from pilotfish_agent.drift.latch import Entry
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.versions import Look
 from pilotfish_agent.drift.watch import Config, DriftWatch
