@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -208,8 +209,55 @@ def test_a_reference_of_a_frame_checks_another() -> None:
         reference.check(pd.DataFrame(columns(seed=2)).drop(columns="flag"), **how)
     with pytest.raises(DataError, match="'nope'"):
         Reference.from_frame(pd.DataFrame(columns()), time="nope")
-    with pytest.raises(TypeError, match="colour"):
-        Reference.from_frame(pd.DataFrame(columns()), colour="x")
+
+
+def test_an_unknown_keyword_is_named_with_the_known_ones() -> None:
+    """Those of the method that was called."""
+    reference = Reference.from_frame(columns(), ignore=["when", "request"])
+    roles = "prediction, label, time, id, ignore, numeric, categorical"
+    words = f"from_frame() got an unexpected keyword argument 'colour'; expected one of {roles}, model, version, "
+    with pytest.raises(TypeError, match=re.escape(words)):
+        Reference.from_frame(columns(), colour="x")
+    words = f"check() got an unexpected keyword argument 'colour'; expected one of {roles}, fdr, min_effect"
+    with pytest.raises(TypeError, match=f"{re.escape(words)}$"):
+        reference.check(columns(), colour="x")
+
+
+@pytest.mark.parametrize(
+    ("frame", "how", "words"),
+    [
+        (columns(), {"time": "nope"}, "no column for time=...; got 'nope'"),
+        (pa.table({"s": [{"a": 1}] * 300}), {}, "leave it out with ignore=..."),
+        ({"id": [f"n{i}" for i in range(300)]}, {}, "see numeric=..., categorical=..., prediction=..."),
+        ({"ts": ["never"] * 300, "x": [1.0] * 300}, {}, "all 300 rows are bad: mend them"),
+    ],
+    ids=["role", "ignore", "nothing left", "bad rows"],
+)
+def test_errors_in_a_notebook_name_no_options(frame: object, how: dict[str, Any], words: str) -> None:
+    """But the keywords of the call."""
+    with pytest.raises(DataError) as caught:
+        Reference.from_frame(frame, **how)
+    assert words in str(caught.value)
+    assert "--" not in str(caught.value)
+
+
+def test_what_a_notebook_shows_is_short() -> None:
+    """A line for a reference and a stream, a line for each feature of a check, of many features the loudest."""
+    reference = Reference.from_frame(columns(), ignore=["when", "request"], prediction="answer", independent=True)
+    assert repr(reference) == f"<Reference {reference.id}: {ROWS:,} rows, 5 streams>"
+    found = reference.check(columns(seed=3, shift=1.0), ignore=["when", "request"], prediction="answer")
+    lines = repr(found).splitlines()
+    assert lines[0] == f"<Checked drifting: {ROWS:,} rows against reference {reference.id} of {ROWS:,} rows>"
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["x", "drifting"], ["n", "stable"], ["colour", "stable"], ["flag", "stable"], ["@prediction", "stable"]
+    ]  # fmt: skip
+    assert "mean up by about" in lines[1]
+    assert repr(found.streams[0]).startswith("<StreamCheck x: drifting, mean up by about")
+    assert repr(found.streams[1]) == "<StreamCheck n: stable, no change found>"
+    many = {f"x{i}": np.random.default_rng(i).normal(size=300) for i in range(30)}
+    wide = Reference.from_frame(many, independent=True)
+    lines = repr(wide.check(many | {"x29": many["x29"] + 2})).splitlines()
+    assert (len(lines), lines[1].split()[0], lines[-1]) == (22, "x29", "and 10 more")
 
 
 def test_one_column_has_one_role() -> None:

@@ -18,6 +18,7 @@ from pilotfish_agent.drift.changes import what_changed
 from pilotfish_agent.drift.composites import derived
 from pilotfish_agent.drift.dependence import Phi
 from pilotfish_agent.drift.effect import Effect, exact_effect
+from pilotfish_agent.drift.explain import shown
 from pilotfish_agent.drift.layout import Ints, nominal
 from pilotfish_agent.drift.reference import Binner, FeatureReference, Reference
 from pilotfish_agent.drift.rows import Rows
@@ -32,6 +33,7 @@ from pilotfish_core.nouns import Verdict
 
 FEWEST_ROWS: Final = 200
 """Of a stream on either side: fewer say nothing."""
+_SHOWN: Final = 20  # features that fit on a screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,10 @@ class StreamCheck:
     verdict: Verdict
     min_effect: float
 
+    def __repr__(self) -> str:
+        """A line, for notebooks."""
+        return f"<StreamCheck {shown(self.stream.name)}: {self.verdict.replace('_', ' ')}, {self.words()}>"
+
     @property
     def feature(self) -> str:
         """The name that is reported: of a part the composite's."""
@@ -113,6 +119,17 @@ class Checked:
     rows: int
     streams: tuple[StreamCheck, ...]
     phi_known: bool
+
+    def __repr__(self) -> str:
+        """A table, for notebooks; of many features the loudest."""
+        rows, of = f"{self.rows:,} rows", f"reference {self.reference.id} of {self.reference.rows:,} rows"
+        features = sorted(self.features().items(), key=lambda item: _LOUD[item[1].verdict])
+        cells = [(shown(name), one.verdict.replace("_", " "), one.words()) for name, one in features[:_SHOWN]]
+        wide = [max((len(line[i]) for line in cells), default=0) for i in range(2)]
+        lines = [f"{name:{wide[0]}}  {verdict:{wide[1]}}  {words}" for name, verdict, words in cells]
+        if len(features) > _SHOWN:
+            lines.append(f"and {len(features) - _SHOWN} more")
+        return "\n".join([f"<Checked {self.verdict.replace('_', ' ')}: {rows} against {of}>", *lines])
 
     @property
     def verdict(self) -> Verdict:

@@ -102,6 +102,10 @@ class Reference:
         digest = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
         object.__setattr__(self, "id", digest[:12])
 
+    def __repr__(self) -> str:
+        """A line, for notebooks."""
+        return f"<Reference {self.id}: {self.rows:,} rows, {len(self.features)} streams>"
+
     @staticmethod
     def from_frame(
         frame: object,
@@ -130,13 +134,14 @@ class Reference:
         Raises:
             DataError: a column is not there or of no use, or nothing is left to watch.
             EmptyDataError: fewer than 200 rows.
-            UsageError: no table.
+            UsageError: no table, or a column with two roles.
+            TypeError: an argument that is none; the known ones are named.
         """
         from pilotfish_agent.drift import notebook
 
         return notebook.reference_of(
             frame,
-            notebook.layout(**columns),
+            notebook.roles(Reference.from_frame, columns),
             model=model,
             version=version,
             independent=independent,
@@ -155,13 +160,15 @@ class Reference:
             columns: as for `from_frame`.
 
         Raises:
-            UsageError: the table lacks a column of the reference, or is none.
+            UsageError: the table lacks a column of the reference, or is none; or a column has two roles.
             DataError: a column is of no use.
             EmptyDataError: it has no rows.
+            TypeError: as in `from_frame`.
         """
         from pilotfish_agent.drift import notebook
 
-        return notebook.checked(self, frame, notebook.layout(**columns), fdr=fdr, min_effect=min_effect)
+        asked = notebook.roles(Reference.check, columns)
+        return notebook.checked(self, frame, asked, fdr=fdr, min_effect=min_effect)
 
     @property
     def columns(self) -> tuple[str, ...]:
