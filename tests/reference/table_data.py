@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from pilotfish_agent import Reference
 from pilotfish_agent.drift.builder import ReferenceBuilder, build
 from pilotfish_agent.drift.frames import Frame
 from pilotfish_agent.drift.readers import DataFile
+from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.rows import Layout
 
 ROWS = 3_000

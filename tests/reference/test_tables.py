@@ -180,7 +180,7 @@ def test_answers_that_are_lists_but_no_probabilities_are_a_feature() -> None:
     rng = np.random.default_rng(5)
     frame = {"x": rng.normal(size=800), "answer": rng.normal(size=(800, 4))}
     assert {"output.cell", "output.distance"} <= {
-        f.name for f in Reference.from_frame(frame, prediction="answer", independent=True).features
+        f.name for f in Reference.from_frame(frame, prediction="answer", independent=True).built.features
     }
 
 
@@ -189,18 +189,19 @@ def test_probabilities_are_a_class_and_a_score() -> None:
     p = np.random.default_rng(3).dirichlet([1, 1, 1], 500)
     frame = pd.DataFrame({"x": np.arange(500) % 7 / 3, "p": p.tolist()})
     found = Reference.from_frame(frame, prediction="p", independent=True)
-    assert {f.name for f in found.features} == {"x", "@prediction", "@score"}
+    assert {f.name for f in found.built.features} == {"x", "@prediction", "@score"}
 
 
 # -- in a notebook, and in the commands
 
 
-def test_a_reference_of_a_frame_checks_another() -> None:
+def test_a_reference_of_a_frame_checks_another(tmp_path: Path) -> None:
     """Drift is found by name; the same distribution is stable; a column that is gone is an error."""
     how: dict[str, Any] = {"time": "when", "prediction": "answer", "id": "request"}
     reference = Reference.from_frame(pd.DataFrame(columns()), model="m", **how)
-    assert reference.model == "m"
-    assert Reference.from_json(reference.to_json()).id == reference.id
+    assert reference.built.model == "m"
+    reference.save(str(tmp_path / "ref.json"))
+    assert Reference.load(str(tmp_path / "ref.json")).built.id == reference.built.id
     assert reference.check(pd.DataFrame(columns(seed=2)), **how).verdict == "stable"
     found = reference.check(pa.table(columns(seed=3, shift=1.0)), **how)
     assert found.verdict == "drifting"
@@ -244,10 +245,10 @@ def test_errors_in_a_notebook_name_no_options(frame: object, how: dict[str, Any]
 def test_what_a_notebook_shows_is_short() -> None:
     """A line for a reference and a stream, a line for each feature of a check, of many features the loudest."""
     reference = Reference.from_frame(columns(), ignore=["when", "request"], prediction="answer", independent=True)
-    assert repr(reference) == f"<Reference {reference.id}: {ROWS:,} rows, 5 streams>"
+    assert repr(reference) == f"<Reference {reference.built.id}: {ROWS:,} rows, 5 streams>"
     found = reference.check(columns(seed=3, shift=1.0), ignore=["when", "request"], prediction="answer")
     lines = repr(found).splitlines()
-    assert lines[0] == f"<Checked drifting: {ROWS:,} rows against reference {reference.id} of {ROWS:,} rows>"
+    assert lines[0] == f"<Checked drifting: {ROWS:,} rows against reference {reference.built.id} of {ROWS:,} rows>"
     assert [line.split()[:2] for line in lines[1:]] == [
         ["x", "drifting"], ["n", "stable"], ["colour", "stable"], ["flag", "stable"], ["@prediction", "stable"]
     ]  # fmt: skip
@@ -270,7 +271,7 @@ def test_columns_can_be_named_one_by_one_or_together() -> None:
     """ignore, numeric, categorical."""
     frame = pd.DataFrame(columns())
     found = Reference.from_frame(frame, ignore=["when", "request", "answer"], categorical="n", independent=True)
-    kinds = {f.name: f.kind for f in found.features}
+    kinds = {f.name: f.kind for f in found.built.features}
     assert kinds == {"x": "numeric", "n": "categorical", "colour": "categorical", "flag": "categorical"}
 
 
@@ -279,7 +280,7 @@ def test_nothing_of_it_imports_pandas_or_pyarrow() -> None:
     code = (
         "import sys, pilotfish_agent; assert 'numpy' not in sys.modules\n"
         "r = pilotfish_agent.Reference.from_frame({'x': [i % 91 / 7 for i in range(400)]}, independent=True)\n"
-        "assert [f.name for f in r.features] == ['x'], r\n"
+        "assert [f.name for f in r.built.features] == ['x'], r\n"
         "assert not {'pandas', 'pyarrow'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from pilotfish_agent.drift import composites
 from pilotfish_agent.drift.feature_reference import (
@@ -27,9 +27,6 @@ from pilotfish_agent.drift.feature_reference import (
 )
 from pilotfish_agent.drift.strata import of_reference
 from pilotfish_core.errors import DataError, UsageError
-
-if TYPE_CHECKING:
-    from pilotfish_agent.drift.check import Checked
 
 __all__ = [
     "SMALL_ROWS",
@@ -101,74 +98,6 @@ class Reference:
         whole = _dump([content, dict(self.strata), *encoders])
         digest = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
         object.__setattr__(self, "id", digest[:12])
-
-    def __repr__(self) -> str:
-        """A line, for notebooks."""
-        return f"<Reference {self.id}: {self.rows:,} rows, {len(self.features)} streams>"
-
-    @staticmethod
-    def from_frame(
-        frame: object,
-        *,
-        model: str | None = None,
-        version: str | None = None,
-        independent: bool = False,
-        task: str = "auto",
-        season: str = "auto",
-        timezone: str = "UTC",
-        **columns: Any,
-    ) -> Reference:
-        """The reference of a table in memory: a pandas or Arrow table, or a mapping of names to columns.
-
-        Args:
-            frame: the table.
-            model: its name.
-            version: its version.
-            independent: rows have no order that matters.
-            task: as ``model.task`` of the configuration.
-            season: as ``features.season``.
-            timezone: as ``features.timezone``.
-            columns: which column is what: ``prediction``, ``label``, ``time`` and ``id`` (a name each), ``ignore``,
-                ``numeric`` and ``categorical`` (one name or several).
-
-        Raises:
-            DataError: a column is not there or of no use, or nothing is left to watch.
-            EmptyDataError: fewer than 200 rows.
-            UsageError: no table, or a column with two roles.
-            TypeError: an argument that is none; the known ones are named.
-        """
-        from pilotfish_agent.drift import notebook
-
-        return notebook.reference_of(
-            frame,
-            notebook.roles(Reference.from_frame, columns),
-            model=model,
-            version=version,
-            independent=independent,
-            task=task,
-            season=season,
-            timezone=timezone,
-        )
-
-    def check(self, frame: object, *, fdr: float = 0.05, min_effect: float = 0.1, **columns: Any) -> Checked:
-        """What has changed in a table in memory: ``verdict``, and ``streams`` one by one.
-
-        Args:
-            frame: as for `from_frame`.
-            fdr: expected share of false ones among the streams that are called changed.
-            min_effect: chi distance within which a change does not count as drift.
-            columns: as for `from_frame`.
-
-        Raises:
-            UsageError: the table lacks a column of the reference, or is none; or a column has two roles.
-            DataError: a column is of no use.
-            EmptyDataError: it has no rows.
-            TypeError: as in `from_frame`.
-        """
-        from pilotfish_agent.drift import notebook
-
-        asked = notebook.roles(Reference.check, columns)
-        return notebook.checked(self, frame, asked, fdr=fdr, min_effect=min_effect)
 
     @property
     def columns(self) -> tuple[str, ...]:
