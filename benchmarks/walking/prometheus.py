@@ -39,6 +39,7 @@ STREAMS = (*(f"feature_{i:02d}" for i in range(FEATURES)), "@prediction", "@scor
 ROUNDS = 15
 SCRAPE_MS = 15.0  # 0.1 % of a core at one scrape each 15 s
 LIVE_SECONDS = 90.0
+RULES = len(generate.rules()) + len(fleet.RECORDS)
 FOUND = re.compile(r"(\d+) rules found")
 
 MODEL = """
@@ -82,8 +83,7 @@ def rules_are_clean() -> Result:
             Path(folder, name).write_text(text, encoding="utf-8")
             done.append(promtool("check", "rules", "--lint=all", "--lint-fatal", name, cwd=folder))
     counts = [int(m[1]) for _, text in done if (m := FOUND.search(text))]
-    whole = len(generate.rules()) + len(fleet.RECORDS)
-    holds = all(code == 0 for code, _ in done) and counts == [whole] * 2
+    holds = all(code == 0 for code, _ in done) and counts == [RULES] * 2
     return Result(f"{counts} rules found, exit {[code for code, _ in done]}", holds, debian())
 
 
@@ -257,6 +257,7 @@ def _agent(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         finally:
             model.kill()
             model.wait()
+            until(lambda: not list((folder / "run").glob("*/address")), "the agent's end", folder / "out")
 
 
 @contextlib.contextmanager
@@ -289,7 +290,7 @@ def _look(found: Found, ask: Callable[[str], Any], model: subprocess.Popen[bytes
     def rules_are_well() -> bool:
         groups = ask("/api/v1/rules")["data"]["groups"]
         health = [r["health"] for g in groups for r in g["rules"]]
-        return len(health) == len(generate.rules()) and set(health) == {"ok"}
+        return len(health) == RULES and set(health) == {"ok"}
 
     steps: dict[str, Callable[[], bool]] = {
         "up": one('up{job="pilotfish"} == 1'),
