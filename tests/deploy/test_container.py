@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+import pilotfish_agent.drift
 from tests.agent.live import until
 from tests.deploy import bundle, image
 from tests.system import needs
@@ -33,6 +34,13 @@ def test_what_the_image_promises() -> None:
     assert "PILOTFISH_LISTEN=0.0.0.0:7374" in final
     assert re.search(r'^HEALTHCHECK .*CMD \["pilotfish", "status"\]$', final, re.MULTILINE)
     assert "RUN" not in shlex.split(final, comments=True), "nothing is done in the image that is shipped"
+
+
+def test_what_is_thrown_away_is_not_ours() -> None:
+    """Folders called tests go before our wheel comes: the statistical tests of `check` are in one."""
+    text = image.CONTAINERFILE.read_text()
+    assert 0 < text.index("-name tests") < text.index("--no-index /dist")
+    assert (pathlib.Path(pilotfish_agent.drift.__path__[0]) / "tests").is_dir()
 
 
 def pins(path: pathlib.Path) -> dict[str, set[str]]:
