@@ -1,4 +1,5 @@
-"""A regression under Pilotfish's SDK, without any HTTP: `rows FILE` writes a reference's rows, `serve` works on.
+"""A regression under Pilotfish's SDK, without any HTTP, with a canary: `rows FILE` writes a reference's rows, `serve`
+works on.
 
 Ridge regression on scikit-learn's bundled diabetes data; its predictions are numbers, which fills what classes cannot.
 """
@@ -42,9 +43,10 @@ def main() -> None:
             for features, value, _ in itertools.islice(drawn(1), ROWS):
                 print(json.dumps({"features": features, "prediction": value}), file=file)
         return
-    monitor = Monitor(name="diabetes", version="2026-11")
-    for features, value, took in drawn(2):
-        monitor.observe(features=features, prediction=value, latency=took)
+    monitors = [Monitor(name="diabetes", version=version) for version in ("2026-11", "2026-12")]
+    for row, (features, value, took) in enumerate(drawn(2)):
+        newer = row % 2  # a canary that predicts 20 more
+        monitors[newer].observe(features=features, prediction=value + 20 * newer, latency=took)
         time.sleep(0.02 * (1 + 0.6 * math.sin(2 * math.pi * time.monotonic() / PERIOD_S)))
 
 
