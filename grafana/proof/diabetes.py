@@ -1,5 +1,4 @@
-"""A regression under Pilotfish's SDK, without any HTTP, with a canary: `rows FILE` writes a reference's rows, `serve`
-works on.
+"""A regression and its canary under the SDK, without HTTP: `rows FILE` writes a reference's rows, `serve` works on.
 
 Ridge regression on scikit-learn's bundled diabetes data; its predictions are numbers, which fills what classes cannot.
 """
