@@ -10,11 +10,11 @@ import asyncio
 import json
 import os
 import socket
-import stat
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from pilotfish_agent import old_socket
 from pilotfish_core.errors import PilotfishError, UnavailableError, UsageError
 from pilotfish_core.events import Event, Events
 
@@ -133,10 +133,7 @@ def _read(line: bytes) -> Request:
 def _bind(path: str) -> socket.socket:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
-        if os.path.lexists(path):
-            if not stat.S_ISSOCK(os.lstat(path).st_mode):
-                raise UnavailableError(f"control socket {path}", got="a file", expected="nothing or an old socket")
-            os.unlink(path)
+        old_socket.remove(path, "control socket")
         mask = os.umask(0o177)  # never open to others, not for a moment
         try:
             made.bind(path)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import select
 import socket
-import stat
 import struct
 import threading
 from collections import deque
 from collections.abc import Iterable
 
 from pilotfish import exchange, wire
+from pilotfish_agent import old_socket
 from pilotfish_agent.intake import columns
 from pilotfish_agent.intake.exchanges import CUT, Assembly, Captured
 from pilotfish_agent.launch.values import group_id
@@ -230,10 +230,7 @@ def _sender(told: list[tuple[int, int, bytes]]) -> int:
 def _bind(path: str, group: str | None) -> socket.socket:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
-        if os.path.lexists(path):
-            if not stat.S_ISSOCK(os.lstat(path).st_mode):
-                raise UnavailableError(f"intake socket {path}", got="a file", expected="nothing or an old socket")
-            os.unlink(path)
+        old_socket.remove(path, "intake socket")
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         made.bind(path)
