@@ -15,6 +15,7 @@ IMPORTS = {
     "brotli": "brotli",
     "msgspec": "msgspec",
     "numpy": "numpy",
+    "nvidia-ml-py": "pynvml",
     "prometheus-client": "prometheus_client",
     "psutil": "psutil",
     "pyyaml": "yaml",

@@ -22,7 +22,9 @@ from pilotfish_agent.capture.supervisor import Supervisor
 from pilotfish_agent.config import Settings
 from pilotfish_agent.control import Control, Request
 from pilotfish_agent.decode._runner import Decoders
+from pilotfish_agent.hardware._context import HostContext
 from pilotfish_agent.hardware._processes import holder_of
+from pilotfish_agent.hardware._runner import Runner
 from pilotfish_agent.http_client import own_word
 from pilotfish_agent.intake.listener import Intake
 from pilotfish_agent.launch.values import LISTEN, listen_address
@@ -108,7 +110,9 @@ class Agent:
         who = around.targets[0].name  # the model's server is asked, so what it says speaks of the target
         self._scraper = Scraper(settings.section("scrape"), who, clock=around.clock, events=events)
         self._prober = Prober(settings.section("probe"), who, clock=around.clock, events=events)
-        self._pipeline = self._compose()
+        host = HostContext(around.clock, state=handover.state_dir or None)
+        self._machine = Runner(host, events=events)
+        self._pipeline = self._compose(host)
         self._exporter = Exporter()
         self._exporter.configure(settings.section("labels"), settings.section("limits").series)
         self._app = server.build_app(
@@ -122,12 +126,12 @@ class Agent:
         self._tasks: set[asyncio.Task[Mapping[str, str]]] = set()
         self._exit_code = 0
 
-    def _compose(self) -> Pipeline:
+    def _compose(self, host: HostContext) -> Pipeline:
         around, handover, settings = self._around, self._around.handover, self._around.settings
         model = settings.section("model")
         decoders = self._decoders()
         own = frozenset(p for p in self._components.pids.values() if p is not None)
-        targets = [Watched(w, clock=around.clock, events=self._events, exclude=own) for w in around.targets]
+        targets = [Watched(w, host=host, events=self._events, exclude=own) for w in around.targets]
         identity = Identity(
             instance=handover.instance,
             target=targets[0].name,
@@ -150,7 +154,12 @@ class Agent:
             targets=targets,
             components=self._components,
             capture=self._capture,
-            outside=(self._scraper.readings, self._prober.readings, lambda: server.samples(self._app)),
+            outside=(
+                self._machine.collect,
+                self._scraper.readings,
+                self._prober.readings,
+                lambda: server.samples(self._app),
+            ),
             store=self._store,
             history=self._history,
             listen=lambda: self._address,
@@ -345,6 +354,7 @@ class Agent:
         except Exception as error:  # noqa: BLE001 - whatever it is, the rest must still be closed
             self._events.emit(STEP_FAILED, error=f"{type(error).__name__}: {error}")
         self._intake.stop()
+        self._machine.close()
         if self._served is not None:
             await self._served.stop()
         self._pool.shutdown(wait=False, cancel_futures=True)

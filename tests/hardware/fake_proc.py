@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pilotfish_agent.hardware._context import HardwareContext
+from pilotfish_agent.hardware._context import HardwareContext, HostContext
 from pilotfish_agent.hardware._tree import ProcessTree
 from pilotfish_core.clock import ManualClock
 
@@ -28,7 +28,7 @@ def context(proc: Path, pid: int = 4100, start_time: int | None = None, *, limit
     """A context over a tree that stands still, with a clock that moves when told to."""
     clock = ManualClock()
     tree = ProcessTree(pid, start_time, str(proc), clock=clock, limit=limit)
-    return HardwareContext(str(proc), tree, "serve", clock)
+    return HardwareContext(HostContext(clock, str(proc), sys=str(proc / "sys")), tree, "serve")
 
 
 class FakeProc:

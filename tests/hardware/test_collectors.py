@@ -20,7 +20,7 @@ from pilotfish_core.events import Events
 from pilotfish_core.metrics import Reading, Sample, Unavailable
 from tests.hardware.fake_proc import GOLDEN, FakeProc, context, frozen
 
-NAMES = registry.names(PACKAGE)
+NAMES = tuple(name for name, part in registry.parts(PACKAGE) if _runner.scope(part) == _context.TARGET)
 OURS = {m.name for m in _runner.METRICS}
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from pilotfish_agent.hardware._context import HardwareContext
+from pilotfish_agent.hardware._context import HardwareContext, HostContext
 from pilotfish_agent.hardware._runner import Runner
 from pilotfish_agent.hardware._taskstats import Taskstats, attributes
 from pilotfish_agent.hardware._tree import ProcessTree
@@ -76,7 +76,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 def runner(pid: int) -> Runner:
     """All collectors over a live tree."""
     clock = SystemClock()
-    return Runner(HardwareContext("/proc", ProcessTree(pid, None, clock=clock), "live", clock))
+    return Runner(HardwareContext(HostContext(clock), ProcessTree(pid, None, clock=clock), "live"))
 
 
 def values(watched: Runner) -> dict[tuple[str, str | None], float]:

@@ -16,6 +16,7 @@ from pilotfish_agent.decode._runner import Decoders
 from pilotfish_agent.drift.features import Config as Features
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.watch import Config
+from pilotfish_agent.hardware._context import HostContext
 from pilotfish_agent.hardware._processes import start_time
 from pilotfish_agent.intake.exchanges import Assembly, Captured
 from pilotfish_agent.pipeline.components import Components
@@ -83,7 +84,7 @@ class Rig:
             interval=1.0,
             source=self.source,
             decoders=Decoders(events=self.events),
-            targets=[Watched(wanted, clock=self.clock, events=self.events)],
+            targets=[Watched(wanted, host=HostContext(self.clock), events=self.events)],
             components=Components(None, 0),
             capture=self.capture,
             store=self.store,

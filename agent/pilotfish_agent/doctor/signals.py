@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from pilotfish_agent.doctor._finding import Finding, Situation
 from pilotfish_agent.hardware import _runner
-from pilotfish_agent.hardware._context import HardwareContext
+from pilotfish_agent.hardware._context import TARGET, HardwareContext, HostContext
 from pilotfish_agent.hardware._runner import Runner
 from pilotfish_agent.hardware._tree import ProcessTree
 from pilotfish_core import registry
@@ -38,7 +38,7 @@ def check(situation: Situation) -> Iterator[Finding]:
         return
     clock = SystemClock()
     tree = ProcessTree(situation.pid, None, clock=clock)
-    runner = Runner(HardwareContext("/proc", tree, "target", clock))
+    runner = Runner(HardwareContext(HostContext(clock), tree, "target"))
     try:
         readings = runner.collect()
     finally:
@@ -46,6 +46,8 @@ def check(situation: Situation) -> Iterator[Finding]:
     seen = {r.metric.name for r in readings if isinstance(r, Sample)}
     missing = {r.signal: r for r in readings if isinstance(r, Unavailable)}
     for collector, part in registry.parts(_runner.PACKAGE):
+        if _runner.scope(part) != TARGET:
+            continue
         for metric in part.METRICS:
             if metric.name in seen:
                 yield Finding(metric.name, "works", words=collector)

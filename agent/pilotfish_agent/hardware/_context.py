@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Final, Literal, Protocol, TypeVar
 
+from pilotfish_agent.gpu.report import GpuSource
 from pilotfish_agent.hardware._ledger import Key
 from pilotfish_agent.hardware._tree import Member, ProcessTree
 from pilotfish_core.clock import Clock
@@ -14,25 +15,68 @@ from pilotfish_core.metrics import Metric, Reading, Reason, Unavailable
 T = TypeVar("T")
 
 
+Scope = Literal["target", "host"]
+"""Of what a collector speaks: of each watched tree, or once of the machine. A part's file says ``SCOPE = "host"``."""
+TARGET: Final[Scope] = "target"
+HOST: Final[Scope] = "host"
+
+
 @dataclass(frozen=True, slots=True)
-class HardwareContext:
-    """The surroundings of a collector.
+class HostContext:
+    """The machine: what a collector of scope `HOST` is given.
 
     Attributes:
-        proc: where the proc file system is.
-        tree: the watched processes; the runner scans it before each round.
-        target: value of the label `target`.
         clock: where time comes from.
+        proc: where the proc file system is.
+        sys: where the sys file system is.
+        state: the folder in which the agent keeps its state; None where it keeps none.
+        gpus: what was last read of the GPUs; None where nobody reads them.
     """
 
-    proc: str
+    clock: Clock
+    proc: str = "/proc"
+    sys: str = "/sys"
+    state: str | None = None
+    gpus: GpuSource | None = None
+
+    @property
+    def scope(self) -> Scope:
+        """Which collectors this is for."""
+        return HOST
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareContext:
+    """A watched tree: what a collector of scope `TARGET` is given.
+
+    Attributes:
+        host: the machine on which it runs.
+        tree: the watched processes; the runner scans it before each round.
+        target: value of the label `target`.
+    """
+
+    host: HostContext
     tree: ProcessTree
     target: str
-    clock: Clock
+
+    @property
+    def scope(self) -> Scope:
+        """Which collectors this is for."""
+        return TARGET
+
+    @property
+    def proc(self) -> str:
+        """Where the proc file system is."""
+        return self.host.proc
+
+    @property
+    def clock(self) -> Clock:
+        """Where time comes from."""
+        return self.host.clock
 
 
 class Collector(Protocol):
-    """One collector: reads the tree as of its last scan."""
+    """One collector: reads the machine, or the tree as of its last scan."""
 
     def collect(self) -> Iterable[Reading]:
         """Samples, and `Unavailable` for what cannot be read. May raise: the runner answers."""

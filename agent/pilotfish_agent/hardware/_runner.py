@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import ModuleType
 
-from pilotfish_agent.hardware._context import Collector, HardwareContext, absent
+from pilotfish_agent.hardware._context import TARGET, Collector, HardwareContext, HostContext, absent
+from pilotfish_agent.hardware._tree import ProcessTree
 from pilotfish_core import registry
 from pilotfish_core.events import Event, Events
 from pilotfish_core.metrics import Metric, Reading, Sample
@@ -29,10 +31,10 @@ PACKAGE = "pilotfish_agent.hardware"
 
 
 class Runner:
-    """All wanted collectors over one tree. One thread uses it.
+    """All wanted collectors of one scope: over one tree, or over the machine. One thread uses it.
 
     Args:
-        context: what the collectors get.
+        context: what the collectors get; those of its scope run.
         names: parts of this folder; None for all.
         events: where failures are told.
 
@@ -41,17 +43,23 @@ class Runner:
     """
 
     def __init__(
-        self, context: HardwareContext, names: Iterable[str] | None = None, *, events: Events | None = None
+        self,
+        context: HardwareContext | HostContext,
+        names: Iterable[str] | None = None,
+        *,
+        events: Events | None = None,
     ) -> None:
         self._context = context
+        self._tree = context.tree if isinstance(context, HardwareContext) else None
         self._events = events
-        self._parts: list[tuple[str, ModuleType]] = list(registry.parts(PACKAGE, names))
+        self._parts = [(n, part) for n, part in registry.parts(PACKAGE, names) if scope(part) == context.scope]
         self._collectors: dict[str, Collector] = {name: part.make(context) for name, part in self._parts}
 
     def collect(self) -> list[Reading]:
-        """Scans the tree and runs every collector; never raises."""
+        """Scans the tree, where there is one, and runs every collector; never raises."""
         readings: list[Reading] = []
-        self._guarded("scan", self._scan)
+        if self._tree is not None:
+            self._guarded("scan", partial(_scanned, self._tree))
         for name, part in self._parts:
             began = self._context.clock.monotonic()
             found = self._guarded(name, self._collectors[name].collect)
@@ -60,10 +68,6 @@ class Runner:
             readings.append(Sample(SUCCESS, (name,), float(found is not None)))
             readings.append(Sample(DURATION, (name,), seconds))
         return readings
-
-    def _scan(self) -> Iterable[Reading]:
-        self._context.tree.scan()
-        return ()
 
     def _guarded(self, name: str, work: Callable[[], Iterable[Reading]]) -> list[Reading] | None:
         """The readings of ``work``, None when it failed."""
@@ -76,9 +80,21 @@ class Runner:
 
     def close(self) -> None:
         """Closes the tree's descriptors, and what collectors hold (those that hold something have a `close`)."""
-        self._context.tree.close()
+        if self._tree is not None:
+            self._tree.close()
         for collector in self._collectors.values():
             getattr(collector, "close", _nothing)()
+
+
+def scope(part: ModuleType) -> str:
+    """Of what a part speaks: its ``SCOPE``; most speak of a watched tree and say nothing."""
+    found: str = getattr(part, "SCOPE", TARGET)
+    return found
+
+
+def _scanned(tree: ProcessTree) -> Iterable[Reading]:
+    tree.scan()
+    return ()
 
 
 def _nothing() -> None:

@@ -80,7 +80,8 @@ class Pipeline:
         targets: the watched process trees, at least one.
         components: our own processes.
         capture: who looks after pf-capture.
-        outside: what the model's server says of itself (scrape, probe), of the last time it was asked.
+        outside: what is known beside the trees: the machine now, and what the model's server says of itself (scrape,
+            probe), of the last time it was asked.
         store: where Snapshots go.
         history: what is remembered of them.
         listen: the bound address, None before there is one.

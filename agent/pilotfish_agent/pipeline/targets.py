@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pilotfish_agent.hardware import _runner
-from pilotfish_agent.hardware._context import HardwareContext
+from pilotfish_agent.hardware._context import HardwareContext, HostContext
 from pilotfish_agent.hardware._locate import Finder
 from pilotfish_agent.hardware._processes import Processes
 from pilotfish_agent.hardware._runner import Runner
 from pilotfish_agent.hardware._tree import ProcessTree
 from pilotfish_agent.launch.postmortem import Ending
-from pilotfish_core.clock import Clock
 from pilotfish_core.events import Event, Events
 from pilotfish_core.metrics import Metric, Reading, Sample, Unavailable
 
@@ -56,8 +55,8 @@ class Watched:
 
     Args:
         wanted: what was asked for.
+        host: the machine on which it runs.
         exclude: our own processes, where they hang in the same tree.
-        clock: where time comes from.
         events: where things are told.
 
     Attributes:
@@ -68,10 +67,11 @@ class Watched:
         self,
         wanted: Wanted,
         *,
-        clock: Clock,
+        host: HostContext,
         events: Events,
         exclude: frozenset[int] = frozenset(),
     ) -> None:
+        clock = host.clock
         self.name = wanted.name
         self.tree = ProcessTree(*(wanted.key or (0, None)), clock=clock, exclude=exclude)
         port = wanted.find.selector.port if wanted.find is not None else None
@@ -79,7 +79,7 @@ class Watched:
         self._find = wanted.find
         self._clock = clock
         self._events = events
-        self._runner = Runner(HardwareContext("/proc", self.tree, self.name, clock), events=events)
+        self._runner = Runner(HardwareContext(host, self.tree, self.name), events=events)
         self._next_port = 0.0
         self._told = ""
         self._was_up = False
