@@ -1,0 +1,1 @@
+"""Bars of hardware: exact numbers of the whole tree, its control group and its GPUs, almost free."""
