@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pilotfish_agent.hardware._context import HardwareContext, HostContext
+from pilotfish_agent.hardware._group import ControlGroup
 from pilotfish_agent.hardware._tree import ProcessTree
 from pilotfish_core.clock import ManualClock
 
@@ -28,7 +29,10 @@ def context(proc: Path, pid: int = 4100, start_time: int | None = None, *, limit
     """A context over a tree that stands still, with a clock that moves when told to."""
     clock = ManualClock()
     tree = ProcessTree(pid, start_time, str(proc), clock=clock, limit=limit)
-    return HardwareContext(HostContext(clock, str(proc), sys=str(proc / "sys")), tree, "serve")
+    host = HostContext(clock, str(proc), sys=str(proc / "sys"))
+    group = ControlGroup(tree, host.sys)
+    tree.oom_kills = group.oom_kills
+    return HardwareContext(host, tree, "serve", group)
 
 
 class FakeProc:

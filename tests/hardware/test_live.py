@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from pilotfish_agent.hardware._context import HardwareContext, HostContext
+from pilotfish_agent.hardware._group import ControlGroup
 from pilotfish_agent.hardware._runner import Runner
 from pilotfish_agent.hardware._taskstats import Taskstats, attributes
 from pilotfish_agent.hardware._tree import ProcessTree
@@ -76,7 +77,8 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 def runner(pid: int) -> Runner:
     """All collectors over a live tree."""
     clock = SystemClock()
-    return Runner(HardwareContext(HostContext(clock), ProcessTree(pid, None, clock=clock), "live"))
+    tree = ProcessTree(pid, None, clock=clock)
+    return Runner(HardwareContext(HostContext(clock), tree, "live", ControlGroup(tree)))
 
 
 def values(watched: Runner) -> dict[tuple[str, str | None], float]:

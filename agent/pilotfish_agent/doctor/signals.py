@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pilotfish_agent.doctor._finding import Finding, Situation
 from pilotfish_agent.hardware import _runner
 from pilotfish_agent.hardware._context import TARGET, HardwareContext, HostContext
+from pilotfish_agent.hardware._group import ControlGroup
 from pilotfish_agent.hardware._runner import Runner
 from pilotfish_agent.hardware._tree import ProcessTree
 from pilotfish_core import registry
@@ -38,7 +39,7 @@ def check(situation: Situation) -> Iterator[Finding]:
         return
     clock = SystemClock()
     tree = ProcessTree(situation.pid, None, clock=clock)
-    runner = Runner(HardwareContext(HostContext(clock), tree, "target"))
+    runner = Runner(HardwareContext(HostContext(clock), tree, "target", ControlGroup(tree)))
     try:
         readings = runner.collect()
     finally:

@@ -90,9 +90,9 @@ def lines(data: bytes) -> Iterator[tuple[frozenset[str], str]]:
             yield frozenset(controllers.split(",")) - {""}, path
 
 
-def mounts(proc: str = "/proc") -> Iterator[Mount]:
-    """The hierarchies that are mounted here: `/proc/self/mountinfo`, whose optional fields end at ``-``."""
-    for line in read(f"{proc}/self/mountinfo").decode("utf-8", "backslashreplace").splitlines():
+def mounts(proc: str = "/proc", pid: str = "self") -> Iterator[Mount]:
+    """The hierarchies that a process has mounted: `/proc/PID/mountinfo`, whose optional fields end at ``-``."""
+    for line in read(f"{proc}/{pid}/mountinfo").decode("utf-8", "backslashreplace").splitlines():
         before, _, after = line.partition(" - ")
         fields, kinds = before.split(), after.split()
         if len(fields) < 5 or len(kinds) < 3 or kinds[0] not in {"cgroup", "cgroup2"}:

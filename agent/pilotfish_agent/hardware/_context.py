@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeVar
 
 from pilotfish_agent.gpu.report import GpuSource
+from pilotfish_agent.hardware._group import ControlGroup
 from pilotfish_agent.hardware._ledger import Key
 from pilotfish_agent.hardware._tree import Member, ProcessTree
 from pilotfish_core.clock import Clock
@@ -53,11 +54,13 @@ class HardwareContext:
         host: the machine on which it runs.
         tree: the watched processes; the runner scans it before each round.
         target: value of the label `target`.
+        group: the control groups of the tree's root.
     """
 
     host: HostContext
     tree: ProcessTree
     target: str
+    group: ControlGroup
 
     @property
     def scope(self) -> Scope:

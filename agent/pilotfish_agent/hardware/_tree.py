@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -60,6 +60,9 @@ class ProcessTree:
         limit: processes sampled one by one.
         exclude: PIDs that are no members, with all below them: our own processes, where they hang in the same tree.
         pidfds: whether the PIDs of ``proc`` are this process' own PIDs, so that pidfds may be opened for them.
+
+    Attributes:
+        oom_kills: what the out-of-memory killer has ended in the root's control group; None where nobody knows the group.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class ProcessTree:
         self.restarts = 0
         self.exits: dict[str, int] = dict.fromkeys(_exits.CAUSES, 0)
         self.other = 0
+        self.oom_kills: Callable[[], int | None] | None = None
         self._root = (root_pid, start_time)
         self._clock = clock
         self._limit = limit

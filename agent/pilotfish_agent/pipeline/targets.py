@@ -9,6 +9,7 @@ from typing import Any
 
 from pilotfish_agent.hardware import _runner
 from pilotfish_agent.hardware._context import HardwareContext, HostContext
+from pilotfish_agent.hardware._group import ControlGroup
 from pilotfish_agent.hardware._locate import Finder
 from pilotfish_agent.hardware._processes import Processes
 from pilotfish_agent.hardware._runner import Runner
@@ -79,7 +80,9 @@ class Watched:
         self._find = wanted.find
         self._clock = clock
         self._events = events
-        self._runner = Runner(HardwareContext(host, self.tree, self.name), events=events)
+        group = ControlGroup(self.tree, host.sys)
+        self.tree.oom_kills = group.oom_kills
+        self._runner = Runner(HardwareContext(host, self.tree, self.name, group), events=events)
         self._next_port = 0.0
         self._told = ""
         self._was_up = False
