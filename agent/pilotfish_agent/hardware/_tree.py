@@ -62,7 +62,7 @@ class ProcessTree:
         pidfds: whether the PIDs of ``proc`` are this process' own PIDs, so that pidfds may be opened for them.
 
     Attributes:
-        oom_kills: what the out-of-memory killer has ended in the root's control group; None where nobody knows the group.
+        oom_kills: asks how many the out-of-memory killer has ended in the root's control group; None: nobody to ask.
     """
 
     def __init__(
