@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import select
 import signal
 import subprocess
@@ -17,9 +16,7 @@ import pytest
 from pilotfish_agent.hardware._context import HardwareContext, HostContext
 from pilotfish_agent.hardware._group import ControlGroup
 from pilotfish_agent.hardware._runner import Runner
-from pilotfish_agent.hardware._taskstats import Taskstats, attributes
 from pilotfish_agent.hardware._tree import ProcessTree
-from pilotfish_agent.hardware.scheduling import _ByThread
 from pilotfish_core.clock import SystemClock
 from pilotfish_core.metrics import Sample
 
@@ -152,32 +149,3 @@ def test_exits_are_told_with_their_cause(start: Callable[..., subprocess.Popen[s
     assert exits["exit_zero"] == exits["exit_nonzero"] == 0
     assert found["processes", "worker"] == 1
     watched.close()
-
-
-def test_taskstats_and_the_threads_agree() -> None:
-    """Both ways to the context switches of all threads of this process; CAP_NET_ADMIN is needed for the first."""
-    try:
-        taskstats = Taskstats()
-        first = taskstats.read(os.getpid())
-    except OSError:
-        pytest.skip("taskstats needs CAP_NET_ADMIN and CONFIG_TASKSTATS: run as root")
-    tree = ProcessTree(os.getpid(), None, clock=SystemClock())
-    tree.scan()
-    by_thread = _ByThread()
-    by_thread.begin(tree)
-    second = by_thread(tree.members[0])
-    third = taskstats.read(os.getpid())
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    assert all(a <= c for a, c in zip(first, third, strict=True))
-    assert second[1] <= third[1], "threads that ended before are missing in the sum over files"
-    assert third[1] <= usage.ru_nvcsw
-    with pytest.raises(ProcessLookupError):
-        taskstats.read(2**22 + 1)
-    taskstats.close()
-    tree.close()
-
-
-def test_a_cut_netlink_answer_ends_the_list() -> None:
-    """Attributes that claim more than there is are not read."""
-    assert attributes(b"\x08\0\1\0abcd\xff\0\2\0") == {1: b"abcd"}
-    assert attributes(b"\1\0\1\0") == {}

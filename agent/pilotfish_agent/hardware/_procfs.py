@@ -7,45 +7,57 @@ process: once the process is reaped it answers ESRCH, whoever has its number now
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple, TypeVar
 
 CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
-_READ_SIZE: Final = 16_384
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_READ_SIZE: Final = 4096  # the kernel's own piece: one call reads all of most files
 _DEAD_STATES: Final = frozenset({"Z", "X", "x"})
+_UP_TO_RSS: Final = 22  # words of a stat line behind the command, up to and with field 24 of the manual page
+_EXIT_CODE: Final = 27  # words further
+T = TypeVar("T")
+Usage = tuple[int, int, int, int]
+"""User and system clock ticks, minor and major page faults."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
-    """The fields of `/proc/PID/stat` that we use.
+class Stat(NamedTuple):
+    """The fields of `/proc/PID/stat` that we use. A tuple, because one is made a process and sample.
 
     Attributes:
         comm: command name as the kernel has it, undecodable bytes escaped.
-        state: one letter, Z for a zombie.
+        state: one letter, of the main thread: Z for a zombie.
         ppid: parent in the PID namespace of this `/proc`.
-        faults: minor, major page faults of this process; ``child_faults``: of the children it has waited for.
-        cpu: user, system clock ticks; ``child_cpu``: of the children it has waited for.
+        usage: of this process, and of the children it has waited for, as a `Ledger` wants it.
         threads: of the whole process.
-        start_time: clock ticks since boot; (pid, start_time) is unique.
+        start_time: clock ticks since boot.
+        resident: bytes.
         exit_code: wait status of a zombie; 0 also where we may not see it.
     """
 
     comm: str
     state: str
     ppid: int
-    faults: tuple[int, int]
-    child_faults: tuple[int, int]
-    cpu: tuple[int, int]
-    child_cpu: tuple[int, int]
+    usage: tuple[Usage, Usage]
     threads: int
     start_time: int
+    resident: int
     exit_code: int
 
     @property
     def ended(self) -> bool:
         """True for a process that has ended but still has its entry, because nobody has waited for it yet."""
         return self.state in _DEAD_STATES
+
+    @property
+    def cpu(self) -> tuple[int, int]:
+        """User and system clock ticks of this process."""
+        return self.usage[0][:2]
+
+    @property
+    def child_cpu(self) -> tuple[int, int]:
+        """The same of the children it has waited for."""
+        return self.usage[1][:2]
 
 
 def parse_stat(data: bytes) -> Stat:
@@ -58,22 +70,22 @@ def parse_stat(data: bytes) -> Stat:
         ValueError: the text is cut or no stat line.
     """
     begin, end = data.find(b"("), data.rfind(b")")
-    fields = data[end + 2 :].split()
-    if not 0 < begin < end or len(fields) < 20:
+    words = data[end + 2 :].split(None, _UP_TO_RSS)
+    if not 0 < begin < end or len(words) < _UP_TO_RSS:
         raise ValueError(f"not a stat line: {data[:60]!r}")
-    # fields[0] is field 3 of the manual page.
-    number = [int(f) for f in fields[1:20]]
+    # words[0] is field 3 of the manual page.
+    state = words[0].decode("ascii", "backslashreplace")
+    minor, waited_minor, major, waited_major, user, system, waited_user, waited_system = map(int, words[7:15])
+    rest = words[_UP_TO_RSS].split() if state in _DEAD_STATES and len(words) > _UP_TO_RSS else ()
     return Stat(
-        comm=data[begin + 1 : end].decode("utf-8", "backslashreplace"),
-        state=fields[0].decode("ascii", "backslashreplace"),
-        ppid=number[0],
-        faults=(number[6], number[8]),
-        child_faults=(number[7], number[9]),
-        cpu=(number[10], number[11]),
-        child_cpu=(number[12], number[13]),
-        threads=number[16],
-        start_time=number[18],
-        exit_code=int(fields[49]) if len(fields) > 49 else 0,
+        data[begin + 1 : end].decode("utf-8", "backslashreplace"),
+        state,
+        int(words[1]),
+        ((user, system, minor, major), (waited_user, waited_system, waited_minor, waited_major)),
+        int(words[17]),
+        int(words[19]),
+        int(words[21]) * _PAGE,
+        int(rest[_EXIT_CODE]) if len(rest) > _EXIT_CODE else 0,
     )
 
 
@@ -115,7 +127,7 @@ def parse_boot_time(data: bytes) -> int | None:
 
 
 def read_some(fd: int) -> bytes:
-    """The whole of a small file of `/proc`, from its start, however often it was read before."""
+    """The whole of a file of `/proc`, from its start, however often it was read before."""
     data = os.pread(fd, _READ_SIZE, 0)
     if len(data) < _READ_SIZE:
         return data
@@ -162,6 +174,7 @@ class ProcessFiles:
         self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._descriptors = descriptors
         self._kept: dict[str, int] = {}
+        self._parsed: dict[str, tuple[bytes, Any]] = {}
         descriptors.take(must=True)
 
     def open(self, name: str) -> int:
@@ -180,6 +193,20 @@ class ProcessFiles:
             raise ProcessLookupError("empty: the process has gone")
         return data
 
+    def parsed(self, name: str, parse: Callable[[bytes], T]) -> T:
+        """`read` through ``parse``, which runs when the content has changed: most processes wait most of the time.
+
+        The answer is the same object until then.
+        """
+        data = self.read(name)
+        known = self._parsed.get(name)
+        if known is not None and known[0] == data:
+            value: T = known[1]
+            return value
+        value = parse(data)
+        self._parsed[name] = data, value
+        return value
+
     def read_list(self, name: str, *, keep: bool = True) -> bytes:
         """As `read`, for a file that may be empty (`task/TID/children`)."""
         fd = self._kept.get(name)
@@ -197,16 +224,12 @@ class ProcessFiles:
             os.close(fd)
         return data
 
-    def read_once(self, name: str) -> bytes:
-        """As `read`, without keeping the descriptor: for files of threads, which come and go.
-
-        Raises:
-            ProcessLookupError: the thread is gone.
-        """
-        data = self.read_list(name, keep=False)
-        if not data:
-            raise ProcessLookupError("empty: the thread has gone")
-        return data
+    def forget(self, name: str) -> None:
+        """Closes the kept descriptor of a file, if there is one: of a thread, which has ended before its process."""
+        fd = self._kept.pop(name, None)
+        if fd is not None:
+            os.close(fd)
+            self._descriptors.give(1)
 
     def gone(self) -> bool:
         """Whether the process is gone: a lookup below it says ENOENT then, as it does for what a kernel lacks."""
@@ -221,7 +244,16 @@ class ProcessFiles:
         Raises:
             FileNotFoundError: not in this kernel, or the process is gone.
         """
-        return os.stat(name, dir_fd=self._folder).st_size
+        fd = self._kept.get(name)
+        if fd is None:
+            fd = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=self._folder)
+            if not self._descriptors.take():
+                try:
+                    return os.fstat(fd).st_size
+                finally:
+                    os.close(fd)
+            self._kept[name] = fd
+        return os.fstat(fd).st_size
 
     def folder(self, name: str) -> int:
         """A descriptor of a folder below, kept whatever the budget says (one a process at most, for `fd`)."""
@@ -237,3 +269,4 @@ class ProcessFiles:
             os.close(fd)
         self._descriptors.give(len(self._kept) + 1)
         self._kept.clear()
+        self._parsed.clear()
