@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from pilotfish_agent.capture.control import (
     BEAT_SECONDS,
-    LARGEST,
     ClosedError,
     Control,
     Orders,
     RelayOrders,
     Report,
 )
+from pilotfish_agent.launch.child import LARGEST
 
 words = st.text(max_size=40)
 orders = st.builds(

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from pilotfish_agent.capture._child import CHILD_FD, entry
-from pilotfish_agent.capture.control import CODE_UNAVAILABLE, LARGEST, Orders, RelayOrders, Report
+from pilotfish_agent.capture.control import CODE_UNAVAILABLE, Orders, RelayOrders, Report
 from pilotfish_agent.capture.rights import tap_problem
+from pilotfish_agent.launch.child import CHILD_FD, LARGEST, entry
 from tests.capture_process.watched import gone, until
 
 FORBIDDEN = {"numpy", "scipy", "aiohttp", "structlog", "psutil", "yaml", "prometheus_client", "msgspec", "hypothesis"}
@@ -26,7 +26,7 @@ def capture(orders: Orders, stderr: pathlib.Path) -> Iterator[tuple["subprocess.
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(30)
     ours.send(orders.to_bytes())
-    program, *rest = entry()
+    program, *rest = entry("capture")
     fd = theirs.fileno()
     with ours, theirs, stderr.open("wb") as err:
         process = subprocess.Popen([program, "-X", "importtime", *rest, str(fd)], pass_fds=[fd], stderr=err)
@@ -103,7 +103,7 @@ def test_nobody_at_the_other_end_is_the_end(tmp_path: pathlib.Path) -> None:
     """An agent that died before it gave orders."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.close()
-    with theirs, subprocess.Popen([*entry(), str(theirs.fileno())], pass_fds=[theirs.fileno()]) as process:
+    with theirs, subprocess.Popen([*entry("capture"), str(theirs.fileno())], pass_fds=[theirs.fileno()]) as process:
         assert process.wait(30) == 0
         assert until(lambda: gone(process.pid), "its end")
     assert CHILD_FD == 3

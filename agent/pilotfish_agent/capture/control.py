@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
+from pilotfish_agent.launch.child import LARGEST
+
 BEAT_SECONDS: Final = 0.25
-LARGEST: Final = 1 << 16
-"""Bytes of one message; a longer one is cut by the kernel and then is no JSON."""
 IN_FLIGHT: Final = "in_flight"
 """Group of the counters that are no counts but of now: requests without a complete answer, by port."""
 CODE_UNAVAILABLE: Final = 3

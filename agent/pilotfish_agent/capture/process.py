@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-import resource
 import select
-import signal
 import socket
 import sys
 import traceback
@@ -25,7 +23,7 @@ from pilotfish_agent.capture.control import (
     Orders,
     Report,
 )
-from pilotfish_agent.launch.proc import introduce
+from pilotfish_agent.launch.settle import give_way, limit_memory, settle
 
 if TYPE_CHECKING:  # needs the folders that come with the first orders
     from pilotfish_agent.capture.recorder import Recorder
@@ -34,7 +32,6 @@ FIRST_ORDERS_SECONDS: Final = 10.0
 ROOM: Final = {"tap": 64 << 20, "relay": 512 << 20}
 """Bytes of memory beyond what is mapped at the start and what waits of bodies: a tap's flows; of the relay what slow
 clients may hold back in 3,000 connections, 500 with TLS: it refuses more rather than fail."""
-_PR_SET_PDEATHSIG: Final = 1
 
 
 def main(fd: int) -> int:
@@ -43,7 +40,7 @@ def main(fd: int) -> int:
     Args:
         fd: our end of the control socketpair, SOCK_SEQPACKET.
     """
-    settle(os.getppid())
+    settle("pf-capture", os.getppid())
     control = Control(socket.socket(fileno=fd))
     orders = None
     try:
@@ -77,7 +74,7 @@ def work(orders: Orders, control: Control) -> None:
 
     _head.set_own(orders.own)
     loop = _loop(orders.mode)
-    give_way(0 if orders.mode == "relay" else 10)
+    give_way(0 if orders.mode == "relay" else 10)  # the model's traffic waits for a relay
     limit_memory(ROOM[orders.mode] + 4 * orders.budget + 16 * orders.body_limit)
     sender = Sender(orders.intake)
     recorder = Recorder(sender, bodies=orders.bodies, budget=orders.budget, body_limit=orders.body_limit)
@@ -104,47 +101,3 @@ def _first(control: Control) -> Orders:
     if orders is None:
         raise ClosedError("no orders that can be read came")
     return orders
-
-
-def settle(parent: int) -> None:
-    """Dies before the model when memory is short, leaves no core file, and ends with ``parent``, even when stopped."""
-    introduce("pf-capture", 900)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C under `attach` is the agent's, which then ends us
-    try:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (OSError, ValueError):
-        pass
-    _die_with(parent)
-
-
-def give_way(niceness: int) -> None:
-    """Sets our place for the CPU: behind everybody; the relay, which the model's traffic waits for, behind nobody."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, niceness)
-    except OSError:
-        pass  # below the agent's own 5 only with CAP_SYS_NICE
-
-
-def _die_with(parent: int) -> None:
-    """SIGKILL for us when the thread that started us ends: prctl(2). EOF of the control socket is the second way."""
-    import ctypes
-
-    try:
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    except (OSError, AttributeError):
-        return
-    if os.getppid() != parent:  # it ended before we asked
-        os._exit(0)
-
-
-def limit_memory(ceiling: int) -> None:
-    """Makes allocations fail beyond ``ceiling`` bytes, counted from what is mapped now (RLIMIT_DATA; not the ring)."""
-    try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-            words = dict(line.split(":", 1) for line in file if ":" in line)
-        wanted = (int(words["VmData"].split()[0]) << 10) + ceiling
-        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-        if hard == resource.RLIM_INFINITY or wanted < hard:
-            resource.setrlimit(resource.RLIMIT_DATA, (wanted, wanted))
-    except (OSError, KeyError, ValueError, IndexError):
-        pass

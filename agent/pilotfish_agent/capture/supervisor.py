@@ -204,7 +204,8 @@ class Supervisor:
         poller = select.poll()
         poller.register(self._stopper[0], select.POLLIN)
         if self._child is not None:
-            poller.register(self._child.pidfd if self._child.pidfd >= 0 else self._child.fileno(), select.POLLIN)
+            process = self._child.process
+            poller.register(process.pidfd if process.pidfd >= 0 else process.fileno(), select.POLLIN)
         seconds = BEAT_SECONDS if self._child is not None else max(self._next_look - time.monotonic(), BEAT_SECONDS)
         return any(fd == self._stopper[0] for fd, _ in poller.poll(min(seconds, LOOK_SECONDS) * 1_000))
 
@@ -270,25 +271,25 @@ class Supervisor:
             self._events.emit(UNAVAILABLE, reason="failed", words=str(error))
             return
         self._starts += 1
-        self._show(pid=self._child.pid, restarts=self._starts - 1)
+        self._show(pid=self._child.process.pid, restarts=self._starts - 1)
 
     def _mind(self, child: Child, now: float) -> None:
         child.listen(now)
-        if child.gone():
+        if child.process.gone():
             self._bury(child, now)
             return
         if child.report is not None:
             self._hear(child)
         if now - child.heard > (self._hang if child.beats else START_SECONDS):
-            self._events.emit(HUNG, pid=child.pid, silent=round(now - child.heard, 2))
-            child.kill()
+            self._events.emit(HUNG, pid=child.process.pid, silent=round(now - child.heard, 2))
+            child.process.kill()
             child.heard = now  # it is buried when it is gone
 
     def _hear(self, child: Child) -> None:
         report = child.report
         assert report is not None
         if self.view.mode != report.mode and report.mode in {"tap", "relay"}:
-            self._events.emit(STARTED, mode=report.mode, pid=child.pid, ports=list(self._orders.ports))
+            self._events.emit(STARTED, mode=report.mode, pid=child.process.pid, ports=list(self._orders.ports))
         if report.mode in {"tap", "relay"}:
             words = report.problem or ""
             self._show(mode=report.mode, reason=None, words=words, counters=total(self._base, report.counters))
@@ -302,8 +303,8 @@ class Supervisor:
         report = child.report
         self._base = total(self._base, {n: v for n, v in child.counters.items() if not n.startswith(f"{IN_FLIGHT}:")})
         view = self.view
-        self._show(mode="sdk", pid=None, counters=dict(self._base), ended_cpu=view.ended_cpu + child.usage)
-        self._backoff.death(child.started, now)
+        self._show(mode="sdk", pid=None, counters=dict(self._base), ended_cpu=view.ended_cpu + child.process.usage)
+        self._backoff.death(child.process.started, now)
         self._next_start = now + self._backoff.delay
         if code == CODE_UNAVAILABLE and report is not None:
             self._next_start = now + AGAIN_SECONDS
@@ -312,18 +313,22 @@ class Supervisor:
             self._show(reason=report.reason or "failed", words=report.problem or "")
             return
         why = report.problem if report is not None and report.mode == "off" else None
-        self._events.emit(ENDED, pid=child.pid, code=code, error=why, again=round(self._backoff.delay, 2))
+        self._events.emit(ENDED, pid=child.process.pid, code=code, error=why, again=round(self._backoff.delay, 2))
         self._show(reason="failed", words=why or f"pf-capture ended with {code}; it is started again")
 
     def _end(self, seconds: float) -> None:
         child, self._child = self._child, None
         if child is None:
             return
-        child.close(seconds)
+        child.process.close(seconds)
         child.reap(time.monotonic())
         self._base = total(self._base, {n: v for n, v in child.counters.items() if not n.startswith(f"{IN_FLIGHT}:")})
         self._show(
-            mode="sdk", pid=None, counters=dict(self._base), ended_cpu=self.view.ended_cpu + child.usage, ports=()
+            mode="sdk",
+            pid=None,
+            counters=dict(self._base),
+            ended_cpu=self.view.ended_cpu + child.process.usage,
+            ports=(),
         )
 
     def _show(self, **changes: Any) -> None:
