@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pilotfish_agent.commands import status
-from pilotfish_agent.web import documents, page, vitals, words
+from pilotfish_agent.web import documents, page, words
 from pilotfish_core.nouns import Snapshot
 from tests.standard import standard_snapshot
 
@@ -33,7 +33,7 @@ def test_the_page_names_who_is_not_running() -> None:
 
 def test_one_target_is_shown_as_ever() -> None:
     """No name beside the process where there is one only."""
-    assert dict(vitals.vitals(watched(UP)))["Process"] == "pid 11"
+    assert b"<dd>pid 11</dd>" in page.html(watched(UP))
 
 
 def test_status_has_a_line_for_each() -> None:

@@ -231,3 +231,16 @@ def test_the_standard_snapshot_is_taken_as_it_comes() -> None:
     assert len(past.ids) == len(set(past.ids)) > 5
     assert not np.isinf(past.values).any()
     assert POINTS * 10 == 3600
+
+
+def test_what_a_series_added_up_to_lately() -> None:
+    """A counter by its rise, a gauge by its sum over time; of the seconds in which it is known; others have none."""
+    history = History()
+    for number in range(7):
+        calls = Sample(CALLS, ("m",), 20.0 * number)
+        history.add(snapshot(START + 10 * number, calls, Sample(THREADS, ("m",), 100.0)))
+    found = history.rises([CALLS.name, THREADS.name, DURATION.name, "pilotfish_nothing"], 40)
+    assert found[CALLS.name] == [({"target": "m"}, 80.0, 40.0)]
+    assert found[THREADS.name] == [({"target": "m"}, 4000.0, 40.0)]
+    assert found[DURATION.name] == found["pilotfish_nothing"] == []
+    assert history.rises([CALLS.name], 300)[CALLS.name] == [({"target": "m"}, 120.0, 60.0)]  # the first point is a gap

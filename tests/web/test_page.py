@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilotfish_agent.web import assets, documents, page, vitals, words
+from pilotfish_agent.web import assets, documents, numbers, page, words
+from pilotfish_agent.web.vitals.groups import groups
 from pilotfish_core.metrics import Distribution, Metric, Sample
 from pilotfish_core.nouns import DriftResult, ModelStatus, Snapshot
 from tests.standard import AT, DRIFT, DURATION, MODEL, standard_snapshot
@@ -50,6 +51,11 @@ def parsed(snapshot: Snapshot | None, waiting: tuple[str, ...] = ()) -> Tree:
 
 def read(snapshot: Snapshot | None) -> str:
     return " ".join("".join(parsed(snapshot).text).split())
+
+
+def vitals(snapshot: Snapshot) -> dict[str, str]:
+    """Values by name, over all groups."""
+    return {v.name: v.value for group in groups(numbers.Numbers(snapshot)) for v in group.vitals}
 
 
 def test_the_page_says_what_changed_since_when_and_why() -> None:
@@ -215,7 +221,7 @@ def test_traffic_and_tokens_are_vital_signs() -> None:
         Sample(first, tuple("x" for _ in first.labels), Distribution((4, *(0 for _ in first.buckets)), 0.1)),
     )
     status = replace(usual.status, capture={"mode": "tap", "ports": [8000, 8001]})
-    found = dict(vitals.vitals(replace(usual, samples=samples, status=status)))
+    found = vitals(replace(usual, samples=samples, status=status))
     assert found["Tokens"] == "12,000 input, 80 output"
     assert found["In flight"] == "3"
     assert found["Median first token"].startswith("≤ ")
@@ -234,8 +240,8 @@ def test_requests_without_predictions_are_told_as_such() -> None:
 def test_vital_signs_leave_out_what_is_not_there() -> None:
     """Absent is not zero."""
     usual = standard_snapshot()
-    assert dict(vitals.vitals(replace(usual, samples=()))) == {"Process": "pid 4242"}
-    found = dict(vitals.vitals(usual))
+    assert vitals(replace(usual, samples=())) == {"Process": "pid 4242"}
+    found = vitals(usual)
     assert found["Calls"] == "1,002"
     assert found["Failed"] == "0.20%"
     assert found["Median latency"] == "≤ 5 ms"
@@ -247,7 +253,7 @@ def test_a_latency_above_the_last_bucket_is_said_to_be_above() -> None:
     """No invented number."""
     usual = standard_snapshot()
     slow = Sample(DURATION, (*MODEL, "predict", "success"), Distribution((0, 0, 0, 5), 50.0))
-    assert dict(vitals.vitals(replace(usual, samples=(slow,))))["Median latency"] == "> 500 ms"
+    assert vitals(replace(usual, samples=(slow,)))["Median latency"] == "> 500 ms"
 
 
 def test_numbers_that_are_none_are_not_shown() -> None:
@@ -255,7 +261,7 @@ def test_numbers_that_are_none_are_not_shown() -> None:
     memory = Metric("pilotfish_process_resident_memory_bytes", "gauge", "Memory.", ("target",))
     usual = standard_snapshot()
     samples = tuple(Sample(memory, (str(v),), v) for v in (math.nan, math.inf))
-    assert "Memory" not in dict(vitals.vitals(replace(usual, samples=samples)))
+    assert "Memory" not in vitals(replace(usual, samples=samples))
 
 
 @pytest.mark.parametrize(
@@ -271,7 +277,7 @@ def test_spans_of_time_in_words(seconds: float, said: str) -> None:
 )
 def test_sizes_in_words(value: float, said: str) -> None:
     """IEC units."""
-    assert vitals.size(value) == said
+    assert numbers.size(value) == said
 
 
 def test_a_time_that_is_none_does_not_break_the_page() -> None:

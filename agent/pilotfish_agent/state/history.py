@@ -12,11 +12,12 @@ import math
 import struct
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
-from pilotfish_agent.state.rings import BLOCK, MINUTES, PER_MINUTE, SLOT, WIDTH, Minutes, Rings
+from pilotfish_agent.state.past import Past, Rise, Series
+from pilotfish_agent.state.rings import BLOCK, MINUTES, PER_MINUTE, SLOT, WIDTH, Rings
 from pilotfish_core.metrics import Distribution, Metric, Sample
 from pilotfish_core.nouns import Snapshot
 
@@ -32,6 +33,8 @@ _NOT = frozenset(
     f"pilotfish_{n}"
     for n in (
         "capture_mode",
+        "cgroup_cpu_limit_cores",
+        "cgroup_memory_limit_bytes",
         "collector_duration_seconds",
         "collector_success",
         "config_last_reload_successful",
@@ -39,43 +42,26 @@ _NOT = frozenset(
         "drift_reference_rows",
         "drift_state",
         "events_total",
+        "gpu_clock_hertz",
+        "gpu_ecc_errors_total",
+        "gpu_energy_joules_total",  # its power is kept
+        "gpu_memory_total_bytes",
+        "gpu_nvlink_bytes_total",
+        "gpu_power_limit_watts",
+        "gpu_up",
+        "host_memory_total_bytes",
         "server_model_state",
         "signal_unavailable",
+        "state_disk_size_bytes",
     )
 )
-"""States, settings and the agent's own inside: no numbers whose past is looked at."""
+"""States, limits, settings and the agent's own inside: no numbers whose past is looked at; eight GPUs have many."""
 _NOT_ENDS = ("_info", "_timestamp_seconds", "_start_time_seconds")
 _Evidence = dict[tuple[str | None, str | None], float]  # by model and feature, over its threshold
 _VERSION: Final = 1
 _LENGTH: Final = struct.Struct("<I")
 _ABOVE = 2.0  # evidence that a candidate must have over that of a series it drives out: they do not take turns
 _CLASSES = 0.3  # interest of a class's rate, as evidence
-
-
-class Series(NamedTuple):
-    """What a series is.
-
-    Attributes:
-        id: stays the same over restarts.
-        metric, labels: as exported; quantiles and means have one label more.
-        unit: of its values; of a rate, a second.
-        kind: gauge, rate, quantile or mean.
-    """
-
-    id: str
-    metric: str
-    labels: dict[str, str]
-    unit: str
-    kind: str
-
-
-class Past(NamedTuple):
-    """Some series over time; a row of values each, in the order of ``ids``."""
-
-    ids: Sequence[str]
-    at: Any
-    values: Any
-    minutes: Minutes
 
 
 class _Entry:
@@ -263,6 +249,21 @@ class History:
             chosen = {series.id: row for series, row in self._listed() if wanted is None or series.id in wanted}
             rows = list(chosen.values())
             return Past(list(chosen), *self._rings.points(rows, seconds), self._rings.minutes(rows, seconds))
+
+    def rises(self, names: Iterable[str], seconds: float) -> dict[str, list[Rise]]:
+        """Of each named counter or gauge that is kept: what its series added up to in the newest ``seconds``."""
+        with self._lock:
+            return {name: list(self._added(self._metrics.get(name), seconds)) for name in names}
+
+    def _added(self, kept: _Kept | None, seconds: float) -> Iterator[Rise]:
+        if kept is None or kept.kind not in {"rate", "gauge"}:
+            return
+        _, points = self._rings.points([entry.row for entry in kept.entries.values()], seconds)
+        known = ~np.isnan(points)
+        sums = np.where(known, points, 0.0).sum(1, np.float64) * SLOT
+        for labels, amount, count in zip(kept.entries, sums.tolist(), known.sum(1).tolist(), strict=True):
+            named = {n: v for n, v in zip(kept.names, labels, strict=False) if v is not None}
+            yield Rise(named, amount, float(count * SLOT))
 
     def _listed(self) -> Iterator[tuple[Series, int]]:
         for name in sorted(self._metrics):

@@ -12,7 +12,10 @@ from urllib.parse import quote
 
 from pilotfish_agent.web import changed, words
 from pilotfish_agent.web.assets import ICON, assets
-from pilotfish_agent.web.vitals import vitals
+from pilotfish_agent.web.numbers import Numbers, Rises
+from pilotfish_agent.web.vitals._vital import Group
+from pilotfish_agent.web.vitals.gpus import GpuRow, gpus
+from pilotfish_agent.web.vitals.groups import groups
 from pilotfish_core.nouns import DriftResult, ModelStatus, Snapshot
 
 POLICY = (
@@ -26,15 +29,16 @@ WITH_BINS = 8
 GAPS = 200
 
 
-def html(snapshot: Snapshot | None, waiting: Sequence[str] = ()) -> bytes:
+def html(snapshot: Snapshot | None, waiting: Sequence[str] = (), rises: Rises | None = None) -> bytes:
     """The whole page.
 
     Args:
         snapshot: what to show; None before the first sample.
         waiting: why the agent is not ready, shown as they are.
+        rises: by how much counters have risen lately; None where nobody knows.
     """
     filled = dict.fromkeys(("at", "changes", "budget", "vitals", "streams", "models", "alerts", "gaps", "footer"), "")
-    filled |= parts(snapshot, waiting)
+    filled |= parts(snapshot, waiting, rises)
     title, name = escape(words.headline(snapshot).title), escape(_name(snapshot))
     links = "".join(
         f'<link rel="stylesheet" href="/assets/{a.name}">'
@@ -73,7 +77,8 @@ def _main(filled: dict[str, str]) -> str:
         '<section id="charts" hidden aria-labelledby="charts-title"><div class="bar"><h2 id="charts-title">'
         f'Over time</h2><fieldset><legend class="unseen">Time shown</legend>{spans}</fieldset></div>'
         '<h3>Requests and predictions</h3><div class="charts" id="traffic"></div>'
-        '<h3>Hardware of the model</h3><div class="charts" id="hardware"></div></section>'
+        '<h3>Hardware of the model</h3><div class="charts" id="hardware"></div>'
+        '<h3>GPUs</h3><div class="charts" id="gpus"></div></section>'
     )
     return (
         '<p id="lost" role="alert"></p>'
@@ -94,7 +99,7 @@ def _part(tag: str, name: str, content: str, attributes: str = "") -> str:
     return f'<{tag} id="{name}"{attributes}>{content}</{tag}>'
 
 
-def parts(snapshot: Snapshot | None, waiting: Sequence[str] = ()) -> dict[str, str]:
+def parts(snapshot: Snapshot | None, waiting: Sequence[str] = (), rises: Rises | None = None) -> dict[str, str]:
     """What is inside each part of the page, by the id of its element. Before the first sample: the verdict."""
     verdict = {"verdict": _verdict(snapshot, waiting)}
     if snapshot is None:
@@ -103,7 +108,7 @@ def parts(snapshot: Snapshot | None, waiting: Sequence[str] = ()) -> dict[str, s
         "at": f"as of {_moment(snapshot.at, snapshot.at)}",
         "changes": _changes(snapshot),
         "budget": _budget(snapshot),
-        "vitals": _vitals(snapshot),
+        "vitals": _vitals(Numbers(snapshot, rises)),
         "streams": _streams(snapshot),
         "models": _models(snapshot),
         "alerts": _alerts(snapshot),
@@ -161,9 +166,35 @@ def _budget(snapshot: Snapshot) -> str:
     )
 
 
-def _vitals(snapshot: Snapshot) -> str:
-    tiles = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in vitals(snapshot))
-    return f"<h2>Vital signs</h2><dl>{tiles}</dl>" if tiles else ""
+def _vitals(numbers: Numbers) -> str:
+    """Groups side by side, and the GPUs below them."""
+    shown = "".join(_group(group) for group in groups(numbers))
+    rows = "".join(_gpu(row) for row in gpus(numbers))
+    columns = ("GPU", "Busy", "Active", "Memory", "Of the model", "Power", "Heat", "Notes")
+    head = f"<tr>{''.join(f'<th scope=col>{name}</th>' for name in columns)}</tr>"
+    table = f"<h3>GPUs</h3>{_table('GPUs of this host', head, rows)}" if rows else ""
+    return f'<h2>Vital signs</h2><div class="groups">{shown}</div>{table}' if shown or table else ""
+
+
+def _group(group: Group) -> str:
+    tiles = "".join(
+        f"<div><dt>{escape(v.name)}</dt><dd{f' class={v.tone}' if v.tone else ''}>{escape(v.value)}"
+        f"{f'<small>{escape(v.note)}</small>' if v.note else ''}</dd></div>"
+        for v in group.vitals
+    )
+    return f"<div><h3>{escape(group.title)}</h3><dl>{tiles}</dl></div>"
+
+
+def _gpu(row: GpuRow) -> str:
+    texts = (row.busy, row.active, row.memory, row.model, row.power, row.temperature)
+    cells = "".join(f"<td>{_parts(text)}</td>" for text in texts)
+    notes = f"<span class={row.tone}>{escape(row.notes)}</span>" if row.tone else escape(row.notes)
+    return f'<tr><th scope="row">{escape(row.gpu)}</th>{cells}<td>{notes}</td></tr>'
+
+
+def _parts(text: str) -> str:
+    """Lines break between parts, never between a number and its unit."""
+    return " ".join(f'<span class="whole">{escape(part)}</span>' for part in text.replace(", ", ",\n").split("\n"))
 
 
 def _streams(snapshot: Snapshot) -> str:

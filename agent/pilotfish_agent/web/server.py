@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from pilotfish_agent.state.history import History
-from pilotfish_agent.web import documents, live, page, past, view
+from pilotfish_agent.web import documents, live, numbers, page, past, view
 from pilotfish_agent.web.assets import ICON, assets
 from pilotfish_agent.web.connections import Connections, Limits
 from pilotfish_core.events import Event, Events
@@ -172,7 +172,7 @@ class _Site:
         """GET /."""
         snapshot = self._snapshots()
         waiting = tuple(self._not_ready())
-        body = await self._made("front", snapshot, partial(page.html, snapshot, waiting))
+        body = await self._made("front", snapshot, lambda: page.html(snapshot, waiting, self._rises()))
         return web.Response(body=body, headers={"Content-Type": _HTML, "Content-Security-Policy": page.POLICY})
 
     async def icon(self, _: web.Request) -> web.Response:
@@ -246,13 +246,16 @@ class _Site:
     async def view(self, _: web.Request) -> web.Response:
         """GET /api/v1/view: what `/api/v1/live` sends, for whom it does not reach."""
         snapshot, waiting = self._snapshots(), tuple(self._not_ready())
-        body = await self._made("view", snapshot, lambda: documents.encode(view.view(snapshot, waiting)))
+        body = await self._made("view", snapshot, lambda: documents.encode(view.view(snapshot, waiting, self._rises())))
         return web.Response(body=body, headers={"Content-Type": _JSON})
 
     async def event(self, snapshot: Snapshot | None) -> bytes:
         """The same as an event of `/api/v1/live`."""
         waiting = tuple(self._not_ready())
-        return await self._made("event", snapshot, lambda: live.event(view.view(snapshot, waiting)))
+        return await self._made("event", snapshot, lambda: live.event(view.view(snapshot, waiting, self._rises())))
+
+    def _rises(self) -> numbers.Rises:
+        return self._history.rises((*numbers.COUNTERS, *numbers.GAUGES), numbers.LATELY_S)
 
     async def distributions(self, request: web.Request) -> web.Response:
         """GET /api/v1/distributions: which streams there are; with ``?model=&feature=``, one of them bin by bin."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pilotfish_agent.web import page, words
+from pilotfish_agent.web.numbers import Rises
 from pilotfish_core.nouns import Shape, Snapshot
 
 MOST_BINS = 40
@@ -17,7 +18,7 @@ MOST_BINS = 40
 _SPECIAL = ("missing", "+inf", "-inf")
 
 
-def view(snapshot: Snapshot | None, waiting: Sequence[str] = ()) -> dict[str, Any]:
+def view(snapshot: Snapshot | None, waiting: Sequence[str] = (), rises: Rises | None = None) -> dict[str, Any]:
     """The page's parts as of now; the same bytes for every viewer, some 20 kB.
 
     Attributes of the document:
@@ -30,7 +31,7 @@ def view(snapshot: Snapshot | None, waiting: Sequence[str] = ()) -> dict[str, An
         "at": None if snapshot is None else snapshot.at,
         "judged": None if snapshot is None else _judged(snapshot),
         "headline": words.headline(snapshot)._asdict(),
-        "parts": page.parts(snapshot, waiting),
+        "parts": page.parts(snapshot, waiting, rises),
     }
 
 

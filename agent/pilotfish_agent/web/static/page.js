@@ -165,6 +165,7 @@ function worded(value, unit) {
     const step = value < 1 ? 0 : Math.min(Math.floor(Math.log2(value) / 10), 4);
     return `${plain(value / 1024 ** step)} ${["B", "KiB", "MiB", "GiB", "TiB"][step]}${unit.slice(5)}`;
   }
+  if (unit === "ratio") return percent(value);
   if (unit === "s") return value >= 1 || value === 0 ? `${plain(value)} s` : value >= 1e-3 ? `${plain(value * 1e3)} ms` : `${plain(value * 1e6)} µs`;
   return unit ? `${plain(value)} ${unit}` : plain(value);
 }
@@ -184,6 +185,16 @@ const CHARTS = [
   {place: "hardware", title: "Storage", metric: "pilotfish_process_io_bytes_total", by: "direction", unit: "bytes/s"},
   {place: "hardware", title: "Open files", metric: "pilotfish_process_open_fds", by: "target", unit: ""},
   {place: "hardware", title: "Threads", metric: "pilotfish_process_threads", by: "target", unit: ""},
+  {place: "hardware", title: "Held back by the CPU limit", metric: "pilotfish_cgroup_cpu_throttled_seconds_total", by: "target", unit: "s/s"},
+  {place: "hardware", title: "Memory of the control group", metric: "pilotfish_cgroup_memory_bytes", by: "target", unit: "bytes"},
+  {place: "hardware", title: "Pressure: time some task waited", metric: "pilotfish_cgroup_pressure_waiting_seconds_total", by: "resource", unit: "ratio"},
+  {place: "hardware", title: "Power of the model", metric: "pilotfish_process_energy_joules_total", by: "source", unit: "W"},
+  {place: "gpus", title: "GPU busy", metric: "pilotfish_gpu_utilization_ratio", by: "gpu", unit: "ratio"},
+  {place: "gpus", title: "SM time of the model", metric: "pilotfish_process_gpu_sm_utilization_ratio", by: "gpu", unit: "ratio"},
+  {place: "gpus", title: "SM active", metric: "pilotfish_gpu_sm_active_ratio", by: "gpu", unit: "ratio"},
+  {place: "gpus", title: "Tensor cores active", metric: "pilotfish_gpu_tensor_active_ratio", by: "gpu", unit: "ratio"},
+  {place: "gpus", title: "GPU memory of the model", metric: "pilotfish_process_gpu_memory_bytes", by: "gpu", unit: "bytes"},
+  {place: "gpus", title: "GPU power", metric: "pilotfish_gpu_power_watts", by: "gpu", unit: "W"},
 ];
 const EVIDENCE = {title: "Evidence over its alarm line", metric: "pilotfish_drift_evidence_ratio", by: "feature", unit: "", line: 1};
 const SPANS = {"15m": ["10s", 900, "15 min"], "1h": ["10s", 3600, "hour"], "24h": ["1m", 86400, "24 h"]};

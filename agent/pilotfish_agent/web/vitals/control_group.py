@@ -1,0 +1,74 @@
+"""The control group: what the process may use, how often it was held back, and whether the kernel killed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from pilotfish_agent.web.numbers import Numbers, cores, percent, share, size
+from pilotfish_agent.web.vitals._vital import Vital
+
+THROTTLED: Final = 0.1
+"""Share of periods above which throttling is marked."""
+FULL: Final = 0.9
+"""Share of the limit above which memory is marked."""
+STALLED: Final = 0.1
+"""Share of time above which pressure is marked."""
+
+
+def vitals(numbers: Numbers, target: str) -> Iterator[Vital]:
+    """Of one watched tree."""
+    limit = numbers.total("cgroup_cpu_limit_cores", target=target)
+    if limit is not None:
+        yield Vital("CPU limit", cores(limit))
+    yield from _throttled(numbers, target)
+    yield from _memory(numbers, target)
+    yield from _pressure(numbers, target)
+    kills = numbers.total("cgroup_oom_kills_total", target=target)
+    if kills is not None:
+        yield Vital("OOM kills", f"{kills:,.0f}", tone="critical" if kills else "")
+
+
+def _throttled(numbers: Numbers, target: str) -> Iterator[Vital]:
+    """Lately where that is known, else since the group was made."""
+    lately, parts = (
+        "in the last 5 min",
+        [numbers.risen(f"cgroup_cpu_{what}_total", target=target) for what in ("throttled_periods", "periods")],
+    )
+    if parts[1] is None:
+        lately = "since the group began"
+        parts = [numbers.total(f"cgroup_cpu_{what}_total", target=target) for what in ("throttled_periods", "periods")]
+    part = share(*parts)
+    if part is not None:
+        words = "of CPU periods" + (": the limit is too small" if part > THROTTLED else "")
+        yield Vital("Throttled", percent(part), f"{words}, {lately}", "warning" if part > THROTTLED else "")
+
+
+def _memory(numbers: Numbers, target: str) -> Iterator[Vital]:
+    used = numbers.total("cgroup_memory_bytes", target=target)
+    if used is None:
+        return
+    limit = numbers.total("cgroup_memory_limit_bytes", target=target)
+    part = share(used, limit)
+    if limit is None or part is None:
+        yield Vital("Memory of the group", size(used), "page cache included; no limit")
+        return
+    full = part > FULL
+    note = f"{percent(part)} of {size(limit)}, page cache included" + (": at the limit the kernel kills" * full)
+    yield Vital("Memory of the group", size(used), note, "warning" if full else "")
+
+
+def _pressure(numbers: Numbers, target: str) -> Iterator[Vital]:
+    """Share of the time in which some task waited, by resource."""
+    found = {
+        resource: rate
+        for resource in ("cpu", "memory", "io")
+        if (rate := numbers.rate("cgroup_pressure_waiting_seconds_total", target=target, resource=resource)) is not None
+    }
+    if found:
+        words = ", ".join(f"{_SHORT[resource]} {percent(rate)}" for resource, rate in found.items())
+        high = max(found.values()) > STALLED
+        yield Vital("Pressure", words, "of the time some task waited, last 5 min", "warning" if high else "")
+
+
+_SHORT: Final = {"cpu": "CPU", "memory": "memory", "io": "storage"}
