@@ -19,7 +19,7 @@ from jsonschema import Draft7Validator
 from grafana import lint
 from grafana.selectors import Selector, parse
 from pilotfish_agent import catalogue
-from pilotfish_alerts import fleet
+from pilotfish_alerts import generate
 from pilotfish_core.metrics import Metric
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -30,7 +30,7 @@ EVERYWHERE = frozenset({"job", "instance"})
 FOREIGN: Mapping[str, frozenset[str]] = {
     "up": frozenset(),
     "ALERTS": frozenset({"alertname", "alertstate", "severity", "target", "model", "model_version"}),
-    **{record.name: record.own for record in fleet.RECORDS},
+    **{record.name: record.own for record in generate.records()},
 }
 """What may be drawn though no agent exports it, with its labels: Prometheus' own (ALERTS has those of the alerts'
 expressions, too), and what our recording rules make."""

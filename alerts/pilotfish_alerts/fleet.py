@@ -7,10 +7,9 @@ budget of false alarms is kept here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
-from pilotfish_alerts.rule import Setting
+from pilotfish_alerts.rule import Record, Setting
 
 GROUP: Final = "pilotfish-fleet"
 INTERVAL: Final = "1m"
@@ -21,6 +20,7 @@ MINIMUM_ROWS: Final = Setting(
     "values of a feature in an hour, over all replicas, below which its distances are mostly chance",
 )
 _OF_FEATURE: Final = "job, model, model_version, reference_id, feature"
+_OF_BIN: Final = f"{_OF_FEATURE}, bin"
 _LEAST: Final = "1e-4"
 """PSI of an empty bin would be infinite."""
 _TINY: Final = "1e-300"
@@ -28,28 +28,6 @@ _TINY: Final = "1e-300"
 _NUMBERS: Final = '{bin=~"[0-9]: [(<>].*"}'
 """The bins of numbers, in the order of their digit: neither categories nor missing and infinite values."""
 _BINS: Final = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One recording rule.
-
-    Attributes:
-        name: ``level:what:operation`` as Prometheus' guide names them.
-        expr: PromQL; ``$setting`` is replaced.
-        labels: added to the result.
-        own: labels of the result, those of `labels` included.
-    """
-
-    name: str
-    expr: str
-    labels: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def own(self) -> frozenset[str]:
-        """Labels of the result."""
-        shown = {*_OF_FEATURE.split(", "), *self.labels}
-        return frozenset(shown | {"bin"} if ":feature_bin:" in self.name else shown)
 
 
 def _psi() -> str:
@@ -72,7 +50,7 @@ def _below(last: int) -> Record:
         return f"sum without (bin) ({some}) / (sum without (bin) ({series}{_NUMBERS}) > 0)"
 
     expr = f"{part('pilotfish:feature_bin:share1h')} - {part('pilotfish:feature_bin:reference_share')}"
-    return Record("pilotfish:feature_below:difference1h", expr, {"below": str(last)})
+    return Record("pilotfish:feature_below:difference1h", expr, _OF_FEATURE, {"below": str(last)})
 
 
 def _enough(expr: str) -> str:
@@ -82,18 +60,24 @@ def _enough(expr: str) -> str:
 RECORDS: Final = (
     Record(
         "pilotfish:feature_bin:increase1h",
-        f"sum by ({_OF_FEATURE}, bin) (increase(pilotfish_feature_values_total[1h]))",
+        f"sum by ({_OF_BIN}) (increase(pilotfish_feature_values_total[1h]))",
+        _OF_BIN,
     ),
-    Record("pilotfish:feature:rows1h", "sum without (bin) (pilotfish:feature_bin:increase1h)"),
+    Record("pilotfish:feature:rows1h", "sum without (bin) (pilotfish:feature_bin:increase1h)", _OF_FEATURE),
     Record(
         "pilotfish:feature_bin:share1h",
         "pilotfish:feature_bin:increase1h / ignoring (bin) group_left () (pilotfish:feature:rows1h > 0)",
+        _OF_BIN,
     ),
     # Each replica tells the same: never the sum.
-    Record("pilotfish:feature_bin:reference_share", f"max by ({_OF_FEATURE}, bin) (pilotfish_feature_reference_ratio)"),
-    Record("pilotfish:feature:psi1h", _psi()),
-    Record("pilotfish:feature:js1h", _js()),
+    Record("pilotfish:feature_bin:reference_share", f"max by ({_OF_BIN}) (pilotfish_feature_reference_ratio)", _OF_BIN),
+    Record("pilotfish:feature:psi1h", _psi(), _OF_FEATURE),
+    Record("pilotfish:feature:js1h", _js(), _OF_FEATURE),
     *(_below(last) for last in range(_BINS - 1)),
-    Record("pilotfish:feature:ks1h", _enough("max without (below) (abs(pilotfish:feature_below:difference1h))")),
+    Record(
+        "pilotfish:feature:ks1h",
+        _enough("max without (below) (abs(pilotfish:feature_below:difference1h))"),
+        _OF_FEATURE,
+    ),
 )
 SETTINGS: Final = (MINIMUM_ROWS,)

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from pilotfish_alerts import fleet
-from pilotfish_alerts.rule import EXPLANATIONS, JOB, LABEL, STREAMS, Check, Firing, Rule, Setting
+from pilotfish_alerts import efficiency, fleet
+from pilotfish_alerts.rule import EXPLANATIONS, JOB, LABEL, STREAMS, Check, Firing, Record, Rule, Setting
 from pilotfish_core import registry
 from pilotfish_core.errors import UsageError
 
@@ -19,6 +19,7 @@ PACKAGE = "pilotfish_alerts.rules"
 RUNBOOKS = "https://pilotfish.readthedocs.io/en/stable/alerts/"
 """docs/alerts.md as the project's site has it (`site_url` of mkdocs.yml); `--runbooks` names a copy of one's own."""
 _GROUP = "pilotfish"
+_RECORDING = (efficiency, fleet)
 _VALUE = re.compile(r"\{\{ \$value[^}]*\}\}")
 _SAFE_VALUE = re.compile(r"[\w.:/-]+\Z")
 _DURATION = re.compile(r"(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?\Z")
@@ -27,6 +28,11 @@ _DURATION = re.compile(r"(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?\Z")
 def rules() -> tuple[Rule, ...]:
     """All rules, by the name of their file."""
     return tuple(module.RULE for _, module in registry.parts(PACKAGE))
+
+
+def records() -> tuple[Record, ...]:
+    """All recording rules, in the order of their groups."""
+    return tuple(record for group in _RECORDING for record in group.RECORDS)
 
 
 def every_setting() -> dict[str, Setting]:
@@ -104,13 +110,16 @@ def promtool_tests(rule_file: str, runbooks: str = RUNBOOKS) -> dict[str, str]:
 def _groups(changed: Mapping[str, str], runbooks: str) -> dict[str, Any]:
     values = settings(changed)
     alerts = {"name": _GROUP, "rules": [_entry(r, values, runbooks) for r in rules()]}
-    records = {"name": fleet.GROUP, "interval": fleet.INTERVAL, "rules": [_record(r, values) for r in fleet.RECORDS]}
-    return {"groups": [alerts, records]}
+    recording = [
+        {"name": group.GROUP, "interval": group.INTERVAL, "rules": [_record(r, values) for r in group.RECORDS]}
+        for group in _RECORDING
+    ]
+    return {"groups": [alerts, *recording]}
 
 
-def _record(record: fleet.Record, values: Mapping[str, str]) -> dict[str, Any]:
+def _record(record: Record, values: Mapping[str, str]) -> dict[str, Any]:
     entry: dict[str, Any] = {"record": record.name, "expr": Template(record.expr).substitute(values)}
-    return entry | ({"labels": record.labels} if record.labels else {})
+    return entry | ({"labels": dict(record.labels)} if record.labels else {})
 
 
 def _entry(rule: Rule, values: Mapping[str, str], runbooks: str) -> dict[str, Any]:

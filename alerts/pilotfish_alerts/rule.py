@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 LABEL: Final = re.compile(r"\{\{ \$labels\.(\w+) \}\}")
@@ -100,6 +100,28 @@ class Rule:
     keep: str = ""
     settings: tuple[Setting, ...] = ()
     always: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One recording rule.
+
+    Attributes:
+        name: ``level:what:operation`` as Prometheus' guide names them.
+        expr: PromQL; ``$setting`` is replaced.
+        of: labels of the result, as in ``by (...)``.
+        labels: added to the result.
+    """
+
+    name: str
+    expr: str
+    of: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def own(self) -> frozenset[str]:
+        """Labels of the result."""
+        return frozenset({*self.of.split(", "), *self.labels})
 
 
 JOB = Setting("job", "pilotfish", "job name of the agents in Prometheus' scrape configuration")

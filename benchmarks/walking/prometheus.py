@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks.bars import Result, bar, versions
 from pilotfish_agent.catalogue import metrics
-from pilotfish_alerts import fleet, generate
+from pilotfish_alerts import generate
 from pilotfish_core.metrics import Distribution, Metric, Sample
 from pilotfish_core.nouns import Snapshot
 from pilotfish_exporters.prometheus import Exporter, render
@@ -39,7 +39,7 @@ STREAMS = (*(f"feature_{i:02d}" for i in range(FEATURES)), "@prediction", "@scor
 ROUNDS = 15
 SCRAPE_MS = 15.0  # 0.1 % of a core at one scrape each 15 s
 LIVE_SECONDS = 90.0
-RULES = len(generate.rules()) + len(fleet.RECORDS)
+RULES = len(generate.rules()) + len(generate.records())
 FOUND = re.compile(r"(\d+) rules found")
 
 MODEL = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from pilotfish_agent import catalogue
-from pilotfish_alerts import fleet
+from pilotfish_alerts import generate
 from pilotfish_core.metrics import Metric
 
 EVERYWHERE = ("job", "instance")
@@ -43,7 +43,7 @@ def of(name: str, *more: str, part: str = "") -> str:
 
 
 def recorded(name: str) -> str:
-    """The series of one of our recording rules; it has no instance, so a choice of one shows nothing.
+    """The series of one of our recording rules; those of a fleet have no instance, so a choice of one shows nothing.
 
     Args:
         name: without ``pilotfish:``.
@@ -51,7 +51,7 @@ def recorded(name: str) -> str:
     Raises:
         KeyError: no rule makes it.
     """
-    labels = {record.name: record.own for record in fleet.RECORDS}[f"pilotfish:{name}"]
+    labels = {record.name: record.own for record in generate.records()}[f"pilotfish:{name}"]
     return f"pilotfish:{name}" + matchers(tuple(labels))
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from pilotfish_agent import catalogue
-from pilotfish_alerts import fleet, generate
+from pilotfish_alerts import generate
 from pilotfish_alerts.rule import Rule
 from pilotfish_core import registry
 from pilotfish_core.errors import UsageError
@@ -48,7 +48,7 @@ def test_promtool_accepts_the_rules(tmp_path: Path, changed: dict[str, str]) -> 
     folder = write(tmp_path, generate.prometheus(changed))
     done = promtool(folder, "check", "rules", "--lint=all", "--lint-fatal", "rules.yml")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{len(RULES) + len(fleet.RECORDS)} rules found" in done.stdout + done.stderr
+    assert f"{len(RULES) + len(generate.records())} rules found" in done.stdout + done.stderr
 
 
 @needs("promtool", package="prometheus")
