@@ -36,7 +36,8 @@ def hardware(minutes: float = 0.0) -> Snapshot:
     of = {resource: {**OURS, "resource": resource} for resource in ("cpu", "memory", "io")}
     samples = [
         sample("requests_total", 600 * minutes, {**OURS, "code": "200"}),  # 10 a second
-        sample("output_tokens_total", 6000 * minutes, OURS),
+        sample("input_tokens_total", 5000 * minutes, OURS),
+        sample("output_tokens_total", 1000 * minutes, OURS),
         sample("process_cpu_seconds_total", 5 + 1.5 * at, {**OURS, "mode": "user"}),
         sample("process_run_delay_seconds_total", 0.6 * at, OURS),
         sample("process_threads", 12, OURS),
@@ -51,6 +52,7 @@ def hardware(minutes: float = 0.0) -> Snapshot:
         sample("cgroup_cpu_periods_total", 100 + 10 * at, OURS),
         sample("cgroup_cpu_throttled_periods_total", 4 * at, OURS),
         sample("cgroup_memory_bytes", 1.5 * 2**30, OURS),
+        sample("cgroup_memory_reclaimable_bytes", 2**29, OURS),
         sample("cgroup_memory_limit_bytes", 2 * 2**30, OURS),
         sample("cgroup_oom_kills_total", 2, OURS),
         *(sample("cgroup_pressure_waiting_seconds_total", r * at, of[k]) for k, r in (("cpu", 0.4), ("memory", 0.004))),
@@ -65,9 +67,11 @@ def hardware(minutes: float = 0.0) -> Snapshot:
         sample("gpu_power_limit_watts", 700, GPU),
         sample("gpu_temperature_celsius", 61, GPU),
         sample("gpu_xid_errors_total", 1, {**GPU, "xid": "79"}),
-        sample("gpu_throttle_seconds_total", 0.5 * at, {**GPU, "reason": "sw_power_cap"}),
+        sample("gpu_throttle_seconds_total", 0.5 * at, {**GPU, "reason": "hw_thermal"}),
+        sample("gpu_throttle_seconds_total", 0.9 * at, {**GPU, "reason": "power"}),
         sample("process_gpu_memory_bytes", 40 * 2**30, {**OURS, **GPU}),
         sample("process_gpu_sm_utilization_ratio", 0.5, {**OURS, **GPU}),
+        sample("process_gpu_seconds_total", 0.5 * at, {**OURS, **GPU}),
         sample("process_gpu_attribution_info", 1, {**OURS, **GPU, "method": "pid"}),
         *(
             sample("host_cpu_seconds_total", r * at, {"mode": mode})
@@ -88,7 +92,7 @@ def lately(*moments: float) -> numbers.Rises:
     history = History()
     for tenth in range(round(10 * max(moments)) + 1):
         history.add(hardware(tenth / 10))
-    return history.rises((*numbers.COUNTERS, *numbers.GAUGES), numbers.LATELY_S)
+    return history.rises(numbers.COUNTERS, numbers.LATELY_S)
 
 
 def shown(snapshot: Snapshot, rises: numbers.Rises | None = None) -> dict[str, Vital]:
@@ -112,7 +116,7 @@ def test_the_groups_are_those_a_person_looks_for() -> None:
         ("Ended", "1 well", "", ""),
         ("CPU limit", "2 cores", "", ""),
         ("Throttled", "40 %", "of CPU periods: the limit is too small, in the last 5 min", "warning"),
-        ("Memory of the group", "1.5 GiB", "75 % of 2.0 GiB, page cache included", ""),
+        ("Memory of the group", "1.5 GiB", "of 2.0 GiB, 512.0 MiB of it can be dropped", ""),
         ("Pressure", "CPU 40 %, memory 0.4 %", "of the time some task waited, last 5 min", "warning"),
         ("OOM kills", "2", "", "critical"),
         ("Power", "320 W", "CPU 20 W by cpu time, GPU 300 W", ""),
@@ -142,6 +146,16 @@ def test_without_a_past_throttling_is_that_of_the_whole_life_and_rates_are_left_
     assert not found.keys() & {"Pressure", "Power", "CPU time per call", "CPU busy", "Waiting for a CPU"}
 
 
+def test_memory_is_marked_when_what_cannot_be_dropped_is_near_the_limit() -> None:
+    """File cache fills every limit in time, and that is no fault."""
+    usual = hardware(6)
+    full = tuple(replace(s, value=1.9 * 2**30) if "cgroup_memory_bytes" in s.metric.name else s for s in usual.samples)
+    without = tuple(s for s in full if "reclaimable" not in s.metric.name)
+    assert shown(replace(usual, samples=full))["Memory of the group"].tone == ""
+    found = shown(replace(usual, samples=without))["Memory of the group"]
+    assert (found.note, found.tone) == ("of 2.0 GiB, 95 % cannot be dropped: at the limit the kernel kills", "warning")
+
+
 def test_a_gpu_is_a_row_that_tells_busy_from_saturated() -> None:
     """Its name, utilisation beside SM and tensor activity, memory of all and of the model, what is wrong."""
     (row,) = gpus(numbers.Numbers(hardware(6), lately(6)))
@@ -153,7 +167,7 @@ def test_a_gpu_is_a_row_that_tells_busy_from_saturated() -> None:
         "40.0 GiB, SM 50 % (by pid)",
         "350 W of 700 W",
         "61 °C",
-        "XID 79 1 time, held back by sw power cap 50 %",
+        "XID 79 1 time, held back by hw thermal 50 %",
         "critical",
     )
 

@@ -22,16 +22,16 @@ COUNTERS: Final = tuple(
         "gpu_throttle_seconds",
         "host_cpu_seconds",
         "host_pressure_waiting_seconds",
+        "input_tokens",
         "output_tokens",
         "process_cpu_seconds",
         "process_energy_joules",
+        "process_gpu_seconds",
         "process_run_delay_seconds",
         "requests",
     )
 )
 """Whose rise the page speaks of."""
-GAUGES: Final = (f"{PREFIX}process_gpu_sm_utilization_ratio",)
-"""Whose sum over time it speaks of: SM time of the model is no counter."""
 Rises = Mapping[str, Iterable[Rise]]
 """By the full name of the metric."""
 
@@ -41,7 +41,7 @@ class Numbers:
 
     Args:
         snapshot: of the moment.
-        rises: what the history says of `COUNTERS` and `GAUGES`.
+        rises: what the history says of `COUNTERS`.
     """
 
     def __init__(self, snapshot: Snapshot, rises: Rises | None = None) -> None:

@@ -255,7 +255,7 @@ class _Site:
         return await self._made("event", snapshot, lambda: live.event(view.view(snapshot, waiting, self._rises())))
 
     def _rises(self) -> numbers.Rises:
-        return self._history.rises((*numbers.COUNTERS, *numbers.GAUGES), numbers.LATELY_S)
+        return self._history.rises(numbers.COUNTERS, numbers.LATELY_S)
 
     async def distributions(self, request: web.Request) -> web.Response:
         """GET /api/v1/distributions: which streams there are; with ``?model=&feature=``, one of them bin by bin."""

@@ -11,7 +11,7 @@ from pilotfish_agent.web.vitals._vital import Vital
 THROTTLED: Final = 0.1
 """Share of periods above which throttling is marked."""
 FULL: Final = 0.9
-"""Share of the limit above which memory is marked."""
+"""Share of the limit above which memory that cannot be dropped is marked; file cache fills every limit in time."""
 STALLED: Final = 0.1
 """Share of time above which pressure is marked."""
 
@@ -49,13 +49,19 @@ def _memory(numbers: Numbers, target: str) -> Iterator[Vital]:
     if used is None:
         return
     limit = numbers.total("cgroup_memory_limit_bytes", target=target)
-    part = share(used, limit)
+    cache = numbers.total("cgroup_memory_reclaimable_bytes", target=target)
+    note = f"{size(cache)} of it can be dropped" if cache else ""
+    part = share(used - (cache or 0.0), limit)
     if limit is None or part is None:
-        yield Vital("Memory of the group", size(used), "page cache included; no limit")
+        yield Vital("Memory of the group", size(used), note)
         return
     full = part > FULL
-    note = f"{percent(part)} of {size(limit)}, page cache included" + (": at the limit the kernel kills" * full)
-    yield Vital("Memory of the group", size(used), note, "warning" if full else "")
+    words = [
+        f"of {size(limit)}",
+        note,
+        f"{percent(part)} cannot be dropped: at the limit the kernel kills" if full else "",
+    ]
+    yield Vital("Memory of the group", size(used), ", ".join(filter(None, words)), "warning" if full else "")
 
 
 def _pressure(numbers: Numbers, target: str) -> Iterator[Vital]:

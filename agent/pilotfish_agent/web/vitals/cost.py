@@ -17,15 +17,15 @@ def vitals(numbers: Numbers) -> Iterator[Vital]:
     if watts is not None:
         yield Vital("Power", f"{watts:.3g} W", _sources(numbers))
     calls = numbers.risen("requests_total")
-    tokens = numbers.risen("output_tokens_total")
+    tokens = [n for side in ("input", "output") if (n := numbers.risen(f"{side}_tokens_total")) is not None]
     yield from _each(numbers, "per call", calls)
-    yield from _each(numbers, "per 1,000 tokens", tokens / 1000 if tokens else None)
+    yield from _each(numbers, "per 1,000 tokens", sum(tokens) / 1000)
 
 
 def _each(numbers: Numbers, of_what: str, count: float | None) -> Iterator[Vital]:
     used: tuple[tuple[str, float | None, Callable[[float], str]], ...] = (
         ("CPU time", numbers.risen("process_cpu_seconds_total"), duration),
-        ("GPU time", numbers.risen("process_gpu_sm_utilization_ratio"), duration),
+        ("GPU time", numbers.risen("process_gpu_seconds_total"), duration),
         ("Energy", numbers.risen("process_energy_joules_total"), joules),
     )
     for name, amount, words in used:

@@ -11,8 +11,8 @@ from pilotfish_agent.web.vitals._vital import Tone
 HELD_BACK: Final = 0.1
 """Share of the last five minutes above which a reason for lower clocks is named."""
 FULL: Final = 0.95
-_IDLE: Final = frozenset({"idle", "gpu_idle"})
-"""Slower clocks without work are no fault."""
+_USUAL: Final = frozenset({"idle", "power"})
+"""Slower clocks without work, or at the limit that somebody set, are no fault."""
 
 
 class GpuRow(NamedTuple):
@@ -113,5 +113,5 @@ def _errors(numbers: Numbers, uuid: str) -> Iterator[str]:
 def _held(numbers: Numbers, uuid: str) -> Iterator[str]:
     for reason in numbers.values("gpu_throttle_seconds_total", "reason", uuid=uuid):
         part = numbers.rate("gpu_throttle_seconds_total", uuid=uuid, reason=reason) or 0.0
-        if part > HELD_BACK and reason not in _IDLE:
+        if part > HELD_BACK and reason not in _USUAL:
             yield f"held back by {reason.replace('_', ' ')} {percent(part)}"
