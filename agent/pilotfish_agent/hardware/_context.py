@@ -11,6 +11,7 @@ from pilotfish_agent.hardware._group import ControlGroup
 from pilotfish_agent.hardware._ledger import Key
 from pilotfish_agent.hardware._tree import Member, ProcessTree
 from pilotfish_core.clock import Clock
+from pilotfish_core.events import Events
 from pilotfish_core.metrics import Metric, Reading, Reason, Unavailable
 
 T = TypeVar("T")
@@ -54,13 +55,15 @@ class HardwareContext:
         host: the machine on which it runs.
         tree: the watched processes; the runner scans it before each round.
         target: value of the label `target`.
-        group: the control groups of the tree's root.
+        group: the control groups of the tree's root; the runner refreshes it after each scan.
+        events: where what is worth a log line is told; None where nobody reads.
     """
 
     host: HostContext
     tree: ProcessTree
     target: str
     group: ControlGroup
+    events: Events | None = None
 
     @property
     def scope(self) -> Scope:

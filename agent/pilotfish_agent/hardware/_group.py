@@ -16,6 +16,7 @@ from typing import Final
 
 from pilotfish_agent.hardware import _cgroups
 from pilotfish_agent.hardware._cgroups import Mount
+from pilotfish_agent.hardware._groupfs import parse_keyed
 from pilotfish_agent.hardware._ledger import Key
 from pilotfish_agent.hardware._procfs import Descriptors, ProcessFiles
 from pilotfish_agent.hardware._tree import Member, ProcessTree
@@ -61,14 +62,14 @@ class Group:
         """How many groups can be seen: itself and those above it without the root."""
         return len(self._levels)
 
-    def read(self, name: str, level: int = 0) -> bytes:
-        """The present content of a file; ``level`` counts upwards.
+    def read(self, name: str, level: int = 0, *, keep: bool = True) -> bytes:
+        """The present content of a file; ``level`` counts upwards; its descriptor is kept where it is read often.
 
         Raises:
             FileNotFoundError: the kernel has no such file, or the controller is not enabled here.
             OSError: the group is gone (ENODEV), or the file is not for us.
         """
-        return self._levels[level].read_list(name)
+        return self._levels[level].read_list(name, keep=keep)
 
     def open(self, name: str, flags: int) -> int:
         """A fresh descriptor of a file of its own, the caller's to close."""
@@ -165,11 +166,11 @@ class ControlGroup:
         group = self.of("memory")
         if isinstance(group, Group) and not group.is_root:
             try:
-                kills = parse_keyed(group.read("memory.events" if group.unified else "memory.oom_control"))
-            except OSError:
-                kills = {}
-            if "oom_kill" in kills:
-                self._kills.add(group.identity, kills["oom_kill"])
+                counts = parse_keyed(group.read("memory.events" if group.unified else "memory.oom_control"))
+            except OSError:  # the group has gone
+                counts = {}
+            if "oom_kill" in counts:  # version 1 has it since Linux 4.13
+                self._kills.add(group.identity, counts["oom_kill"])
         return None if self._kills.value is None else int(self._kills.value)
 
     def close(self) -> None:
@@ -206,16 +207,6 @@ class ControlGroup:
 
     def _here(self, point: str) -> str:
         return self._sys + point.removeprefix("/sys") if point.startswith("/sys/") else point
-
-
-def parse_keyed(data: bytes) -> dict[str, int]:
-    """The lines ``NAME NUMBER`` of `cpu.stat`, `memory.stat`, `memory.events` and the like; other lines are none."""
-    found = {}
-    for line in data.splitlines():
-        name, _, number = line.partition(b" ")
-        if number.isdigit():
-            found[name.decode("ascii", "backslashreplace")] = int(number)
-    return found
 
 
 def _lines(text: bytes) -> Iterator[tuple[frozenset[str], str]]:

@@ -7,7 +7,6 @@ from functools import partial
 from types import ModuleType
 
 from pilotfish_agent.hardware._context import TARGET, Collector, HardwareContext, HostContext, absent
-from pilotfish_agent.hardware._tree import ProcessTree
 from pilotfish_core import registry
 from pilotfish_core.events import Event, Events
 from pilotfish_core.metrics import Metric, Reading, Sample
@@ -50,7 +49,6 @@ class Runner:
         events: Events | None = None,
     ) -> None:
         self._context = context
-        self._tree = context.tree if isinstance(context, HardwareContext) else None
         self._events = events
         self._parts = [(n, part) for n, part in registry.parts(PACKAGE, names) if scope(part) == context.scope]
         self._collectors: dict[str, Collector] = {name: part.make(context) for name, part in self._parts}
@@ -58,8 +56,8 @@ class Runner:
     def collect(self) -> list[Reading]:
         """Scans the tree, where there is one, and runs every collector; never raises."""
         readings: list[Reading] = []
-        if self._tree is not None:
-            self._guarded("scan", partial(_scanned, self._tree))
+        if isinstance(self._context, HardwareContext):
+            self._guarded("scan", partial(_scanned, self._context))
         for name, part in self._parts:
             began = self._context.clock.monotonic()
             found = self._guarded(name, self._collectors[name].collect)
@@ -79,9 +77,10 @@ class Runner:
             return None
 
     def close(self) -> None:
-        """Closes the tree's descriptors, and what collectors hold (those that hold something have a `close`)."""
-        if self._tree is not None:
-            self._tree.close()
+        """Closes the descriptors of the tree, its group and the collectors (those that hold something have a `close`)."""
+        if isinstance(self._context, HardwareContext):
+            self._context.tree.close()
+            self._context.group.close()
         for collector in self._collectors.values():
             getattr(collector, "close", _nothing)()
 
@@ -92,8 +91,9 @@ def scope(part: ModuleType) -> str:
     return found
 
 
-def _scanned(tree: ProcessTree) -> Iterable[Reading]:
-    tree.scan()
+def _scanned(context: HardwareContext) -> Iterable[Reading]:
+    context.tree.scan()
+    context.group.refresh()
     return ()
 
 

@@ -82,7 +82,7 @@ class Watched:
         self._events = events
         group = ControlGroup(self.tree, host.sys)
         self.tree.oom_kills = group.oom_kills
-        self._runner = Runner(HardwareContext(host, self.tree, self.name, group), events=events)
+        self._runner = Runner(HardwareContext(host, self.tree, self.name, group, events), events=events)
         self._next_port = 0.0
         self._told = ""
         self._was_up = False

@@ -1,0 +1,87 @@
+"""What the collectors of a control group share: counters over groups that follow each other, and reasons."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable
+
+from pilotfish_agent.hardware._context import HardwareContext, absent
+from pilotfish_agent.hardware._group import Group, Total
+from pilotfish_core.metrics import Metric, Reading, Reason, Sample
+
+ENABLE = {
+    "permission": "the model's user or CAP_SYS_PTRACE, or the host's /sys/fs/cgroup mounted into the sidecar container",
+    "not_supported": "a control group of the model's own, and cgroup files that can be seen (docs/control-group.md)",
+}
+"""What would make a group readable, for `doctor`; collectors add to it."""
+
+
+class GroupReadings:
+    """The readings of one collector of control groups. One thread uses it.
+
+    Args:
+        collector: its name.
+        context: the watched tree and its group.
+        controller: whose group it reads, as of `ControlGroup.of`.
+        metrics: all that it exports.
+    """
+
+    def __init__(self, collector: str, context: HardwareContext, controller: str, metrics: tuple[Metric, ...]) -> None:
+        self._collector = collector
+        self._context = context
+        self._controller = controller
+        self._metrics = metrics
+        self._totals: dict[tuple[Metric, tuple[str, ...]], Total] = {}
+
+    def collect(self, read: Callable[[Group], Iterable[Reading]]) -> list[Reading]:
+        """What ``read`` gives of the group, else the reason why there is nothing to read.
+
+        The root of a hierarchy is nobody's own group: it has no limits, and its numbers are the machine's.
+        """
+        if self._context.tree.root is None:
+            return self._between()
+        found = self._context.group.of(self._controller)
+        if not isinstance(found, Group):
+            return self.absent(found)
+        if found.is_root:
+            return self.absent("not_supported")
+        try:
+            return list(read(found))
+        except OSError as error:
+            return self.absent(_reason(error))
+
+    def count(self, metric: Metric, identity: object, reading: float, *labels: str) -> Sample:
+        """A counter's sum with what the group ``identity`` says now."""
+        total = self._totals.setdefault((metric, labels), Total())
+        return Sample(metric, (self._context.target, *labels), total.add(identity, reading))
+
+    def gauge(self, metric: Metric, value: float | None) -> Reading:
+        """A number, or ``no_data`` where a group has none: no limit is not an endless one."""
+        if value is None:
+            return self.absent("no_data", metric)[0]
+        return Sample(metric, (self._context.target,), float(value))
+
+    def absent(self, reason: Reason, *metrics: Metric) -> list[Reading]:
+        """One `Unavailable` a metric; for all of the collector's where none is given."""
+        return list(absent(self._collector, metrics or self._metrics, reason))
+
+    def _between(self) -> list[Reading]:
+        """While no process runs counters stand where they are; gauges have nothing to tell."""
+        kept = [
+            Sample(metric, (self._context.target, *labels), total.value)
+            for (metric, labels), total in self._totals.items()
+            if total.value is not None
+        ]
+        counted = {sample.metric for sample in kept}
+        gone = [metric for metric in self._metrics if metric not in counted]
+        return [*kept, *absent(self._collector, gone, "no_data")]
+
+
+def _reason(error: OSError) -> Reason:
+    if isinstance(error, PermissionError):
+        return "permission"
+    if error.errno == errno.ENODEV:  # the group has gone since it was found
+        return "no_data"
+    # EOPNOTSUPP: the pressure files of a kernel that was booted with psi=0.
+    supported = not isinstance(error, FileNotFoundError) and error.errno != errno.EOPNOTSUPP
+    return "failed" if supported else "not_supported"

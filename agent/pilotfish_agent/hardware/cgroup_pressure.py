@@ -1,0 +1,109 @@
+"""Pressure (PSI) of the model's control group: how long its tasks waited for CPU, memory and IO, and since when.
+
+Version 2 only, which hybrid systems have beside version 1. The sums are read at each sample; that pressure begins, the
+kernel says by a trigger (`_pressure.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from pilotfish_agent.hardware._context import Collector, HardwareContext
+from pilotfish_agent.hardware._group import UNIFIED, Group
+from pilotfish_agent.hardware._group_readings import ENABLE as _ENABLE
+from pilotfish_agent.hardware._group_readings import GroupReadings
+from pilotfish_agent.hardware._groupfs import parse_pressure
+from pilotfish_agent.hardware._pressure import THRESHOLDS, WINDOW, Triggers
+from pilotfish_core.events import Event
+from pilotfish_core.metrics import Metric, Reading
+
+WAITING = Metric(
+    "pilotfish_cgroup_pressure_waiting_seconds_total",
+    "counter",
+    "Time in which at least one task of the control group waited for the resource; its rate is a share of time.",
+    ("target", "resource"),
+)
+STALLED = Metric(
+    "pilotfish_cgroup_pressure_stalled_seconds_total",
+    "counter",
+    "Time in which all tasks of the control group that had work waited for the resource: nothing went on.",
+    ("target", "resource"),
+)
+FIRED = Metric(
+    "pilotfish_cgroup_pressure_events_total",
+    "counter",
+    "Windows of 2 s in which tasks of the control group waited too long (memory .15 s, io .5 s, cpu 1 s), as the "
+    "kernel's trigger tells.",
+    ("target", "resource"),
+)
+METRICS = (WAITING, STALLED, FIRED)
+ENABLE = {
+    "permission": f"{_ENABLE['permission']}; for pressure events the right to write to its *.pressure files: "
+    "root, or the owner of a delegated group",
+    "not_supported": "control groups of version 2 (or hybrid), a kernel with CONFIG_PSI and without psi=0, and a group "
+    "of the model's own (docs/control-group.md)",
+}
+_WORDS: Final = "The model's control group waits for %s; `waiting` is the share of time since the sample before."
+BEGAN: Final = {
+    "cpu": Event("cpu_pressure", "info", _WORDS % "CPUs, or for its next period"),
+    "memory": Event("memory_pressure", "warning", _WORDS % "memory: its limit, or the host's memory, is too small"),
+    "io": Event("io_pressure", "info", _WORDS % "storage"),
+}
+EVENTS = tuple(BEGAN.values())
+QUIET: Final = 60.0
+"""Seconds without a trigger after which pressure that comes is told anew: one line an episode, not one each 2 s."""
+
+
+class _Pressure:
+    def __init__(self, context: HardwareContext) -> None:
+        self._context = context
+        self._readings = GroupReadings("cgroup_pressure", context, UNIFIED, METRICS)
+        self._triggers = Triggers()
+        self._of: object = None
+        self._fired = dict.fromkeys(THRESHOLDS, 0)
+        self._last_fired: dict[str, float] = {}
+        self._before: dict[str, tuple[float, float]] = {}
+
+    def collect(self) -> Iterable[Reading]:
+        return self._readings.collect(self._read)
+
+    def close(self) -> None:
+        self._triggers.close()
+
+    def _read(self, group: Group) -> Iterator[Reading]:
+        if self._of != group.identity:
+            self._of = group.identity
+            self._triggers.arm(group)
+            self._before.clear()
+        now = self._context.clock.monotonic()
+        fired = self._triggers.fired()
+        for resource in THRESHOLDS:
+            some, full = parse_pressure(group.read(f"{resource}.pressure"))
+            yield self._readings.count(WAITING, group.identity, some, resource)
+            if full is not None:
+                yield self._readings.count(STALLED, group.identity, full, resource)
+            if resource in fired:
+                self._tell(resource, now, some)
+            self._before[resource] = now, some
+        yield from self._counted()
+
+    def _counted(self) -> Iterable[Reading]:
+        if not self._triggers.armed:
+            return self._readings.absent(next(iter(self._triggers.refused.values()), "not_supported"), FIRED)
+        return [self._readings.count(FIRED, None, self._fired[r], r) for r in self._triggers.armed]
+
+    def _tell(self, resource: str, now: float, some: float) -> None:
+        """Counts a trigger, and writes a line when pressure has begun."""
+        self._fired[resource] += 1
+        began = now - self._last_fired.get(resource, -QUIET) >= QUIET
+        self._last_fired[resource] = now
+        if began and self._context.events is not None:
+            then, before = self._before.get(resource, (now - WINDOW, some - THRESHOLDS[resource]))
+            waiting = round((some - before) / max(now - then, 0.001), 2)
+            self._context.events.emit(BEGAN[resource], target=self._context.target, waiting=waiting)
+
+
+def make(context: HardwareContext) -> Collector:
+    """The collector."""
+    return _Pressure(context)
