@@ -34,9 +34,10 @@ def test_any_command_name_parses(comm: bytes, state: str, values: list[int]) -> 
     assert stat.comm == comm.decode("utf-8", "backslashreplace")
     assert (stat.state, stat.ppid, stat.start_time, stat.threads) == (state, values[0], values[18], values[16])
     assert (stat.cpu, stat.child_cpu) == ((values[10], values[11]), (values[12], values[13]))
-    assert (stat.faults, stat.child_faults) == ((values[6], values[8]), (values[7], values[9]))
-    assert stat.exit_code == values[48]
+    assert [usage[2:] for usage in stat.usage] == [(values[6], values[8]), (values[7], values[9])]
+    assert stat.resident == values[20] * os.sysconf("SC_PAGE_SIZE")
     assert stat.ended == (state in "ZXx")
+    assert stat.exit_code == (values[48] if stat.ended else 0)
 
 
 @given(st.binary(max_size=200))
@@ -100,6 +101,28 @@ def test_a_kept_descriptor_reads_the_present_content(tmp_path: Path) -> None:
     (tmp_path / "stat").write_bytes(b"two" * 20_000)
     assert files.read("stat") == b"two" * 20_000
     files.close()
+
+
+def test_content_is_parsed_when_it_changes(tmp_path: Path) -> None:
+    """The same answer, the same object, until the file says something else."""
+    (tmp_path / "io").write_bytes(b"1 2")
+    files = ProcessFiles(str(tmp_path), Descriptors(8))
+    first = files.parsed("io", bytes.split)
+    assert files.parsed("io", bytes.split) is first == [b"1", b"2"]
+    (tmp_path / "io").write_bytes(b"1 3")
+    assert files.parsed("io", bytes.split) == [b"1", b"3"]
+    files.close()
+
+
+def test_a_size_needs_no_right_to_look_inside(tmp_path: Path) -> None:
+    """The folder's own numbers, through a descriptor that is kept, and without one past the budget."""
+    (tmp_path / "fd").mkdir()
+    for descriptors in (Descriptors(8), Descriptors(1)):
+        files = ProcessFiles(str(tmp_path), descriptors)
+        assert files.size("fd") == files.size("fd") == os.stat(tmp_path / "fd").st_size
+        files.close()
+    with pytest.raises(FileNotFoundError):
+        ProcessFiles(str(tmp_path), Descriptors(8)).size("fds")
 
 
 def test_a_used_up_budget_opens_each_time(tmp_path: Path) -> None:

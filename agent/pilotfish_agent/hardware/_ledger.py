@@ -19,48 +19,66 @@ Key = tuple[int, int]
 Values = tuple[float, ...]
 
 
+Reading = tuple[Values, Values]
+"""What a member used itself, and what it has inherited from children."""
+
+
 @dataclass(slots=True)
 class _Entry:
     parent: Key | None
-    own: Values
-    inherited: Values
+    reading: Reading
     at_first: Values  # what it had inherited when first seen, from children we never knew
     owed: Values
+    total: Values = ()
+
+    def __post_init__(self) -> None:
+        self.count()
+
+    def count(self) -> None:
+        """Its part of the sums, worked out when something of it has changed."""
+        own, inherited = self.reading
+        self.total = tuple(
+            o + first + max(i - first, owed)
+            for o, i, first, owed in zip(own, inherited, self.at_first, self.owed, strict=True)
+        )
 
 
 class Ledger:
-    """Never-falling sums of ``width`` quantities over a process tree.
+    """Never-falling sums of ``width`` quantities over a process tree. Whole numbers stay exact.
 
     Args:
         width: how many quantities each member has.
     """
 
     def __init__(self, width: int) -> None:
-        self._zero: Values = (0.0,) * width
+        self._zero: Values = (0,) * width
         self._entries: dict[Key, _Entry] = {}
-        self._kept = self._zero
-        self._last = self._zero
+        self._kept: Values = self._zero
+        self._last: Values = self._zero
 
-    def update(self, alive: Mapping[Key, Key | None], readings: Mapping[Key, tuple[Values, Values]]) -> Values:
+    def update(self, alive: Mapping[Key, Key | None], readings: Mapping[Key, Reading]) -> Values:
         """The sums now.
 
         Args:
             alive: every live member with its parent in the tree (None for the root or an orphan).
-            readings: own and inherited values of the members that could be read; one that could not keeps its last.
+            readings: of the members that could be read; one that could not keeps its last. The same object as last
+                time says that nothing has changed.
         """
         for key, parent in alive.items():
             reading = readings.get(key)
             entry = self._entries.get(key)
-            if entry is None and reading is not None:
-                self._entries[key] = _Entry(parent, reading[0], reading[1], reading[1], self._zero)
-            elif entry is not None:
-                entry.parent = parent if parent is not None else entry.parent
+            if entry is None:
                 if reading is not None:
-                    entry.own, entry.inherited = reading
-        self._bury([key for key in self._entries if key not in alive])
-        sums = self._kept
-        for entry in self._entries.values():
-            sums = _add(sums, _total(entry))
+                    self._entries[key] = _Entry(parent, reading, reading[1], self._zero)
+                continue
+            if parent is not None:
+                entry.parent = parent
+            if reading is not None and reading is not entry.reading:
+                entry.reading = reading
+                entry.count()
+        if not self._entries.keys() <= alive.keys():
+            self._bury([key for key in self._entries if key not in alive])
+        sums = map(sum, zip(self._kept, *[entry.total for entry in self._entries.values()], strict=True))
         # Files are not read at one instant: a sum that seems to fall by a race stands still instead.
         self._last = tuple(map(max, self._last, sums))
         return self._last
@@ -71,10 +89,12 @@ class Ledger:
             entry = self._entries.pop(key)
             heir = heirs[key]
             if heir is None:
-                self._kept = _add(self._kept, _total(entry))
+                self._kept = _add(self._kept, entry.total)
                 continue
-            heir.owed = _add(heir.owed, _add(entry.own, entry.inherited))
-            self._kept = _add(self._kept, _minus(_total(entry), _add(entry.own, entry.inherited)))
+            used = _add(*entry.reading)
+            heir.owed = _add(heir.owed, used)
+            heir.count()
+            self._kept = _add(self._kept, _minus(entry.total, used))
 
     def _heir(self, key: Key, dead: set[Key]) -> _Entry | None:
         """The nearest living ancestor: who waits for an orphan if anybody of the tree does (subreapers)."""
@@ -86,13 +106,6 @@ class Ledger:
                 return self._entries[parent]
             parent = self._entries[parent].parent
         return None
-
-
-def _total(entry: _Entry) -> Values:
-    return tuple(
-        own + first + max(inherited - first, owed)
-        for own, inherited, first, owed in zip(entry.own, entry.inherited, entry.at_first, entry.owed, strict=True)
-    )
 
 
 def _add(a: Values, b: Values) -> Values:

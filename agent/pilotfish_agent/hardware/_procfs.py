@@ -52,12 +52,14 @@ class Stat(NamedTuple):
     @property
     def cpu(self) -> tuple[int, int]:
         """User and system clock ticks of this process."""
-        return self.usage[0][:2]
+        user, system, *_ = self.usage[0]
+        return user, system
 
     @property
     def child_cpu(self) -> tuple[int, int]:
         """The same of the children it has waited for."""
-        return self.usage[1][:2]
+        user, system, *_ = self.usage[1]
+        return user, system
 
 
 def parse_stat(data: bytes) -> Stat:
@@ -76,7 +78,7 @@ def parse_stat(data: bytes) -> Stat:
     # words[0] is field 3 of the manual page.
     state = words[0].decode("ascii", "backslashreplace")
     minor, waited_minor, major, waited_major, user, system, waited_user, waited_system = map(int, words[7:15])
-    rest = words[_UP_TO_RSS].split() if state in _DEAD_STATES and len(words) > _UP_TO_RSS else ()
+    rest = words[_UP_TO_RSS].split() if state in _DEAD_STATES and len(words) > _UP_TO_RSS else []
     return Stat(
         data[begin + 1 : end].decode("utf-8", "backslashreplace"),
         state,
@@ -218,11 +220,18 @@ class ProcessFiles:
         except OSError:
             os.close(fd)
             raise
-        if keep and self._descriptors.take():
-            self._kept[name] = fd
+        if keep:
+            self._keep(name, fd)
         else:
             os.close(fd)
         return data
+
+    def _keep(self, name: str, fd: int) -> None:
+        """Keeps a descriptor, or closes it where the budget is used up."""
+        if self._descriptors.take():
+            self._kept[name] = fd
+        else:
+            os.close(fd)
 
     def forget(self, name: str) -> None:
         """Closes the kept descriptor of a file, if there is one: of a thread, which has ended before its process."""
@@ -245,15 +254,11 @@ class ProcessFiles:
             FileNotFoundError: not in this kernel, or the process is gone.
         """
         fd = self._kept.get(name)
-        if fd is None:
-            fd = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=self._folder)
-            if not self._descriptors.take():
-                try:
-                    return os.fstat(fd).st_size
-                finally:
-                    os.close(fd)
-            self._kept[name] = fd
-        return os.fstat(fd).st_size
+        if fd is not None:
+            return os.fstat(fd).st_size
+        size = os.stat(name, dir_fd=self._folder).st_size
+        self._keep(name, os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=self._folder))
+        return size
 
     def folder(self, name: str) -> int:
         """A descriptor of a folder below, kept whatever the budget says (one a process at most, for `fd`)."""

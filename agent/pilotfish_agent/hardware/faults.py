@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pilotfish_agent.hardware._context import Collector, HardwareContext
-from pilotfish_agent.hardware._ledger import Ledger
 from pilotfish_core.metrics import Metric, Reading, Sample
 
 FAULTS = Metric(
@@ -19,15 +18,13 @@ METRICS = (FAULTS,)
 
 class _Faults:
     def __init__(self, context: HardwareContext) -> None:
-        self._context = context
-        self._ledger = Ledger(2)
+        self._tree = context.tree
+        self._minor = (context.target, "minor")
+        self._major = (context.target, "major")
 
     def collect(self) -> Iterable[Reading]:
-        tree = self._context.tree
-        readings = {m.key: (m.stat.faults, m.stat.child_faults) for m in tree.members}
-        minor, major = self._ledger.update(tree.alive, readings)
-        yield Sample(FAULTS, (self._context.target, "minor"), minor)
-        yield Sample(FAULTS, (self._context.target, "major"), major)
+        *_, minor, major = self._tree.used
+        return Sample(FAULTS, self._minor, float(minor)), Sample(FAULTS, self._major, float(major))
 
 
 def make(context: HardwareContext) -> Collector:

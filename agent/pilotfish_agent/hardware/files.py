@@ -48,7 +48,8 @@ class _Files:
     def _measure(self, member: Member) -> tuple[int, int | None]:
         count = member.files.size("fd") if self._by_size else len(os.listdir(member.files.folder("fd")))
         if member.key not in self._limits:
-            self._limits[member.key] = parse_soft_limit(member.files.read("limits"), b"Max open files")
+            limits = member.files.read_list("limits", keep=False)
+            self._limits[member.key] = parse_soft_limit(limits, b"Max open files")
         return count, self._limits[member.key]
 
     def _forget_limits(self) -> None:

@@ -24,7 +24,7 @@ IO = Metric(
 )
 METRICS = (IO,)
 ENABLE = {"permission": "run as the model's user, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"}
-_NONE: Values = (0.0, 0.0)
+_NONE: Values = (0, 0)
 
 
 class _Io:
@@ -40,14 +40,18 @@ class _Io:
             return absent("io", METRICS, refused.reason)
         read, written = self._ledger.update(tree.alive, found)
         target = self._context.target
-        return [Sample(IO, (target, "read"), read), Sample(IO, (target, "write"), written)]
+        return [Sample(IO, (target, "read"), float(read)), Sample(IO, (target, "write"), float(written))]
 
 
 def _bytes(member: Member) -> tuple[Values, Values]:
-    read, written = parse_fields(member.files.read("io"), (b"read_bytes", b"write_bytes"))
+    return member.files.parsed("io", _parse)
+
+
+def _parse(data: bytes) -> tuple[Values, Values]:
+    read, written = parse_fields(data, (b"read_bytes", b"write_bytes"))
     if read is None or written is None:
         raise FileNotFoundError("io without read_bytes and write_bytes")
-    return _NONE, (float(read), float(written))
+    return _NONE, (read, written)
 
 
 def make(context: HardwareContext) -> Collector:

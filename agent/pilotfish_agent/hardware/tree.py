@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from pilotfish_agent.hardware._context import Collector, HardwareContext, absent
 from pilotfish_agent.hardware._procfs import CLOCK_TICKS, parse_boot_time
+from pilotfish_agent.hardware._roles import MAIN, OTHER, WORKER
 from pilotfish_agent.hardware._tree import Member, ProcessTree
 from pilotfish_core.metrics import Metric, Reading, Sample
 
@@ -14,7 +15,8 @@ __all__ = ["METRICS", "ProcessTree", "make"]
 PROCESSES = Metric(
     "pilotfish_processes",
     "gauge",
-    "Live processes of the model's tree by role: main, worker (below it), other (too many to sample one by one).",
+    "Live processes of the model's tree by role: main, worker, what a server calls them (docs/hardware.md), "
+    "other (too many to sample one by one).",
     ("target", "role"),
 )
 THREADS = Metric("pilotfish_process_threads", "gauge", "Threads of the model's process tree.", ("target",))
@@ -43,13 +45,18 @@ class _Tree:
     def __init__(self, context: HardwareContext) -> None:
         self._context = context
         self._boot: int | None = None
+        self._roles = dict.fromkeys((MAIN, WORKER, OTHER), 0)  # and every other that was ever seen
 
     def collect(self) -> Iterable[Reading]:
         tree, target = self._context.tree, self._context.target
         alive = tree.living
-        root = tree.root
-        main = int(root is not None)
-        for role, count in (("main", main), ("worker", len(alive) - main), ("other", tree.other)):
+        roles = dict.fromkeys(self._roles, 0)
+        for member in alive:
+            role = tree.role(member)
+            roles[role] = roles.get(role, 0) + 1
+        roles[OTHER] = tree.other
+        self._roles = roles
+        for role, count in roles.items():
             yield Sample(PROCESSES, (target, role), float(count))
         for cause, count in tree.exits.items():
             yield Sample(EXITS, (target, cause), float(count))
@@ -58,7 +65,7 @@ class _Tree:
             yield Sample(THREADS, (target,), float(sum(m.stat.threads for m in alive)))
         else:
             yield from absent("tree", (THREADS,), "no_data")
-        yield from self._started(root)
+        yield from self._started(tree.root)
 
     def _started(self, root: Member | None) -> Iterable[Reading]:
         if root is None:
