@@ -377,7 +377,7 @@ int nvmlDeviceGetProcessUtilization(void *handle, struct utilisation *into, uint
     return OK;
 }
 
-/* -- events; keys: xid NUMBER of the kind, xid_count N: how often it has happened since the file was first written */
+/* -- events; keys: xid NUMBER, xid_count N: how often it has happened; who registers hears of those from then on */
 
 struct event { void *device; ull type, data; uint gpu_instance, compute_instance; };
 struct event_set { void *devices[64]; ull told[64]; int count; };
@@ -388,13 +388,15 @@ int nvmlDeviceGetSupportedEventTypes(void *handle, ull *types) { ANSWER(handle, 
 int nvmlDeviceRegisterEvents(void *handle, ull types, struct event_set *set) {
     (void)types;
     GPU_GATE(handle);
-    set->devices[set->count++ % 64] = handle;
+    if (set->count == 64) return INVALID_ARGUMENT;
+    set->devices[set->count] = handle;
+    set->told[set->count++] = number_of(gpu_of(handle), 0, "xid_count");
     return OK;
 }
 int nvmlEventSetWait_v2(struct event_set *set, struct event *event, uint ms) {
     SYSTEM_GATE();
     for (ull until = clock_ms() + ms;;) {
-        for (int i = 0; i < set->count && i < 64; i++) {
+        for (int i = 0; i < set->count; i++) {
             int gpu = gpu_of(set->devices[i]);
             if (set->told[i] >= number_of(gpu, 0, "xid_count")) continue;
             set->told[i]++;

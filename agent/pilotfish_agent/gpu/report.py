@@ -16,11 +16,13 @@ class GpuValue:
         name: of the metric without prefix, ``gpu_clock_hertz``.
         value: in the metric's unit.
         label: value of the metric's own label (``domain``, ``reason``, ``xid``, ...), if it has one.
+        counted_here: a total that the reading process counts itself: it begins at 0 with it. The driver counts others.
     """
 
     name: str
     value: float
     label: str | None = None
+    counted_here: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Gpu:
         gpu: its number as the driver counts, ``0``; of an instance ``0/1``: GPU, GPU instance.
         name: product name.
         driver: version of the driver.
-        up: False when it was lost: nothing but this is known then.
+        up: False when it was lost, or nobody answers: nothing but this and its XIDs is known then.
         values: what could be read.
         gaps: (metric name without prefix, reason) of what could not.
         processes: of this GPU; None where they cannot be read.
