@@ -53,7 +53,7 @@ class GroupReadings:
     def count(self, metric: Metric, identity: object, reading: float, *labels: str) -> Sample:
         """A counter's sum with what the group ``identity`` says now."""
         total = self._totals.setdefault((metric, labels), Total())
-        return Sample(metric, (self._context.target, *labels), total.add(identity, reading))
+        return Sample(metric, (self._context.target, *labels), total.add(identity, float(reading)))
 
     def gauge(self, metric: Metric, value: float | None) -> Reading:
         """A number, or ``no_data`` where a group has none: no limit is not an endless one."""
