@@ -80,6 +80,87 @@ def test_an_orphan_stays_a_member(proc: FakeProc) -> None:
     assert watched.alive[(12, 102)] is None
 
 
+def test_the_same_number_in_an_unchanged_list_is_another_process(proc: FakeProc) -> None:
+    """A child is replaced by one with its PID, and started within the same clock tick: its parent's list reads as ever.
+
+    The old one is gone in one sample, the new one there in the next: sums never see both as one.
+    """
+    watched = tree(proc)
+    watched.scan()
+    old = watched.members[2]
+    before = watched.used
+    proc.set(12, ppid=11, start_time=102, cpu=(500, 0))
+    watched.scan()
+    proc.reap(12)
+    proc.spawn(12, 11, 102, cpu=(3, 0))
+    assert pids(watched) == [10, 11]
+    assert pids(watched) == [10, 11, 12]
+    assert watched.members[2] is not old
+    assert watched.used[0] == before[0] + 500 + 3
+
+
+def test_views_are_kept_until_somebody_comes_or_goes(proc: FakeProc) -> None:
+    """Collectors get the same objects sample after sample, and new ones with each change."""
+    watched = tree(proc)
+    watched.scan()
+    views = watched.members, watched.living, watched.alive
+    watched.scan()
+    assert all(a is b for a, b in zip(views, (watched.members, watched.living, watched.alive), strict=True))
+    proc.set(12, ppid=11, start_time=102, state="Z")
+    watched.scan()
+    assert len(watched.living) == len(views[1]) - 1
+
+
+def test_what_the_tree_has_used_never_falls(proc: FakeProc) -> None:
+    """User and system ticks, and page faults, of all members and their ended children."""
+    proc.set(10, ppid=1, start_time=100, cpu=(5, 1), waited=(7, 2))
+    proc.set(12, ppid=11, start_time=102, cpu=(100, 10))
+    watched = tree(proc)
+    watched.scan()
+    assert watched.used[:2] == (112, 13)
+    proc.reap(12)
+    watched.scan()
+    assert watched.used[:2] == (112, 13)
+
+
+def test_roles_come_from_names_also_late(proc: FakeProc) -> None:
+    """A fork is seen before it has become another program, and servers name their processes when they are up."""
+    watched = tree(proc)
+    watched.scan()
+    assert [watched.role(m) for m in watched.members] == ["main", "worker", "worker"]
+    (proc.folder / "11" / "cmdline").write_bytes(
+        b"python\0-c\0from multiprocessing.resource_tracker import main;main(4)\0"
+    )
+    proc.set(11, ppid=10, start_time=101, cpu=(1, 0))
+    proc.set(12, ppid=11, start_time=102, comm="VLLM::EngineCor")
+    watched.scan()
+    assert [watched.role(m) for m in watched.members] == ["main", "resource_tracker", "engine"]
+
+
+def test_a_root_above_the_old_one_is_the_main_process(proc: FakeProc) -> None:
+    """The tree has grown upwards: the old root is a worker now."""
+    watched = ProcessTree(11, 101, str(proc.folder), clock=ManualClock())
+    watched.scan()
+    watched.follow(10, 100, restarted=False)
+    assert pids(watched) == [10, 11, 12]
+    assert [watched.role(m) for m in watched.members] == ["main", "worker", "worker"]
+    assert watched.restarts == 0
+
+
+def test_daemons_are_taken_from_whom_the_tree_asks(proc: FakeProc) -> None:
+    """Only what init has adopted, with what it starts; and only at the slow looks."""
+    proc.spawn(30, 1, 300)
+    proc.spawn(31, 30, 301)
+    proc.spawn(40, 0, 400)
+    watched = tree(proc)
+    watched.scan()
+    watched.daemons = lambda: [10, 30, 40, 999]
+    assert pids(watched) == [10, 11, 12]
+    watched._clock.advance(THREADS_EVERY)  # type: ignore[attr-defined]
+    assert pids(watched) == [10, 11, 12, 30, 31]
+    assert watched.alive[(30, 300)] is None
+
+
 def test_exclusion_takes_a_whole_branch(proc: FakeProc) -> None:
     """Our own processes are not the model's, nor is what they start."""
     assert pids(tree(proc, exclude=frozenset({11}))) == [10]
@@ -126,7 +207,7 @@ def test_a_zombie_ends_but_keeps_its_numbers_until_it_is_reaped(proc: FakeProc) 
     proc.set(12, ppid=11, start_time=102, state="Z", exit_code=9)
     assert pids(watched) == [10, 11, 12]
     assert [m.pid for m in watched.living] == [10, 11]
-    assert watched.exits == {"exit_zero": 0, "exit_nonzero": 0, "signal": 1, "unknown": 0}
+    assert watched.exits == {"exit_zero": 0, "exit_nonzero": 0, "signal": 1, "oom": 0, "unknown": 0}
     proc.reap(12)
     assert pids(watched) == [10, 11]
     assert sum(watched.exits.values()) == 1
