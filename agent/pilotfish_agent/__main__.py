@@ -1,7 +1,8 @@
-"""``python -m pilotfish_agent``; also the agent's entry and that of its capture process.
+"""``python -m pilotfish_agent``; also the agent's entry and those of its capture process and its reader of GPUs.
 
-``python -I .../__main__.py agent HANDOVER`` and ``... capture FD`` run isolated (-I): the model's PYTHONPATH and user
-modules must not replace ours, so the folders in which the launcher found its modules come after the interpreter's own.
+``python -I .../__main__.py agent HANDOVER``, ``... capture FD`` and ``... nvml FD`` run isolated (-I): the model's
+PYTHONPATH and user modules must not replace ours, so the folders in which the launcher found its modules come after the
+interpreter's own.
 """
 
 import os
@@ -28,6 +29,10 @@ def main(argv: list[str]) -> int:
         from pilotfish_agent.capture.process import main as capture
 
         return capture(int(argv[1]))
+    if len(argv) == 2 and argv[0] == "nvml" and argv[1].isdecimal():
+        from pilotfish_agent.gpu.process import main as nvml
+
+        return nvml(int(argv[1]))
     from pilotfish_agent.cli import main as command
 
     return command(argv)

@@ -35,7 +35,7 @@ static struct stat read_as;
 static pthread_mutex_t state_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* Reads the file when it is another one than last time. */
-static void refresh(void) {
+static void read_anew(void) {
     const char *path = getenv("FAKE_NVML");
     struct stat now = {0};
     if (!path || stat(path, &now)) {
@@ -56,12 +56,17 @@ static void refresh(void) {
     read_as = now;
 }
 
+static void refresh(void) {
+    pthread_mutex_lock(&state_lock);
+    read_anew();
+    pthread_mutex_unlock(&state_lock);
+}
+
 /* The word of a key of GPU `gpu`, or of all; copied into `into`. Whether there is one. */
 static int word_of(int gpu, const char *key, char into[WORD]) {
     char own[NAME];
     snprintf(own, sizeof own, "%d.%s", gpu, key);
     pthread_mutex_lock(&state_lock);
-    refresh();
     const struct entry *found = NULL;
     for (int i = 0; i < entry_count; i++) {
         if (gpu >= 0 && !strcmp(entries[i].key, own)) found = &entries[i];
@@ -108,6 +113,7 @@ static uint gpu_count(void) { return (uint)number_of(-1, 1, "count"); }
 
 /* What every function does first: sleep and fail as told. */
 static int gate(const char *function, int gpu) {
+    refresh();
     ull sleep_ms = number_of(gpu, 0, "hang_ms.%s", function);
     for (ull until = clock_ms() + sleep_ms; sleep_ms && clock_ms() < until;) usleep(1000);
     ull code = number_of(gpu, 0, "fail.%s", function);
@@ -395,7 +401,7 @@ int nvmlDeviceRegisterEvents(void *handle, ull types, struct event_set *set) {
 }
 int nvmlEventSetWait_v2(struct event_set *set, struct event *event, uint ms) {
     SYSTEM_GATE();
-    for (ull until = clock_ms() + ms;;) {
+    for (ull until = clock_ms() + ms;; refresh()) {
         for (int i = 0; i < set->count; i++) {
             int gpu = gpu_of(set->devices[i]);
             if (set->told[i] >= number_of(gpu, 0, "xid_count")) continue;
@@ -404,7 +410,7 @@ int nvmlEventSetWait_v2(struct event_set *set, struct event *event, uint ms) {
             return OK;
         }
         if (clock_ms() >= until) return TIMEOUT;
-        usleep(5000);
+        usleep(20000);
     }
 }
 

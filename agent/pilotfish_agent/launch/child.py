@@ -96,12 +96,16 @@ class Child:
             self._connection.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+        if not self.wait(seconds):
+            self.kill()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended, now or within so many seconds; one that hangs in the kernel does not, even killed."""
         if self.pidfd >= 0:
             poller = select.poll()
             poller.register(self.pidfd, select.POLLIN)
             poller.poll(seconds * 1_000)
-        if not self.gone():
-            self.kill()
+        return self.gone()
 
     def reap(self) -> int:
         """Waits for its end; its exit code, negative for a signal. Read its last `messages` before."""
