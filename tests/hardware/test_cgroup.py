@@ -92,10 +92,10 @@ def test_a_sidecar_without_the_rights_says_permission(
     watched = watch("cgroup-pod-v2")
     real = open
 
-    def closed(path: str, *args: str) -> object:
+    def closed(path: str, mode: str = "r") -> object:
         if "/root/" in str(path):
             raise PermissionError(13, "Permission denied", path)
-        return real(path, *args)
+        return real(path, mode)
 
     monkeypatch.setattr("pilotfish_agent.hardware._group.open", closed, raising=False)
     values, reasons = watched.look()
@@ -296,10 +296,10 @@ def test_a_threaded_group_lists_threads_only(watch: Callable[[str], Watched], mo
     (group / "cgroup.threads").write_text("4100\n4107\n")
     real = open
 
-    def threaded(path: str, *args: str) -> object:
+    def threaded(path: str, mode: str = "r") -> object:
         if str(path).endswith("cgroup.procs"):
             raise OSError(95, "Operation not supported")
-        return real(path, *args)
+        return real(path, mode)
 
     monkeypatch.setattr("pilotfish_agent.hardware._group.open", threaded, raising=False)
     values, _ = watched.look()
@@ -365,7 +365,7 @@ def test_other_bytes_are_refused_by_name(data: bytes) -> None:
     """Never with another error, never with a number that is not there."""
     for parse in (_groupfs.parse_cpu_max, _groupfs.parse_bytes, _groupfs.parse_pressure):
         try:
-            parse(data)  # type: ignore[operator]
+            parse(data)
         except ValueError:
             continue
     _groupfs.parse_keyed(data)

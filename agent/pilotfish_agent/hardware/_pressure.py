@@ -4,6 +4,9 @@ Source: Linux' Documentation/accounting/psi.rst. A trigger lives as long as the 
 most once a window, and shows as EPOLLPRI. Without CAP_SYS_RESOURCE windows are multiples of 2 s, and such a trigger
 costs the kernel nothing beyond the averages it keeps anyway. Writing one needs the right to write to the group's
 `*.pressure`, which root and the owner of a delegated group have.
+
+Whoever reads such a file in the instant when its 2 s are over takes the kernel's turn to look at the triggers
+(kernel/sched/psi.c, psi_show): a file read 50 times a second may never fire. At one sample a second it does.
 """
 
 from __future__ import annotations

@@ -1,0 +1,74 @@
+"""Real control groups, made below the hierarchies of this machine and removed again; needs root."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pilotfish_agent.hardware import _cgroups
+
+UNIFIED = ""
+_number = itertools.count()
+
+
+def hierarchy(controller: str) -> Path | None:
+    """Where a controller of version 1, or version 2 as a whole (`UNIFIED`), is mounted and can be written to."""
+    for mount in _cgroups.mounts():
+        mine = controller in mount.controllers if controller else not mount.controllers
+        if mine and mount.root == "/" and os.access(mount.point, os.W_OK):
+            return Path(mount.point)
+    return None
+
+
+def needs_group(*controllers: str) -> pytest.MarkDecorator:
+    """Marks a test that makes groups of its own."""
+    lacking = [c or "version 2" for c in controllers if hierarchy(c) is None]
+    return pytest.mark.skipif(
+        bool(lacking), reason=f"no control groups of {', '.join(lacking)} can be made here (root, and mounted writable)"
+    )
+
+
+@contextmanager
+def made(controller: str, *, below: Path | None = None) -> Iterator[Path]:
+    """A new group. At the end what is still in it is killed, and it goes."""
+    parent = below if below is not None else hierarchy(controller)
+    assert parent is not None
+    folder = parent / f"pilotfish-{os.getpid()}-{next(_number)}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        remove(folder)
+
+
+def join(folder: Path, pid: int) -> None:
+    """Moves a process into a group."""
+    (folder / "cgroup.procs").write_text(str(pid))
+
+
+def counts(folder: Path, name: str) -> dict[str, int]:
+    """The kernel's own numbers."""
+    lines = (folder / name).read_text().splitlines()
+    return {line.split()[0]: int(line.split()[1]) for line in lines}
+
+
+def remove(folder: Path) -> None:
+    """Kills the group's processes and removes it; a dead process leaves its group a moment after its parent knows."""
+    end = time.monotonic() + 10
+    while True:
+        for pid in (folder / "cgroup.procs").read_text().split():
+            os.kill(int(pid), 9)
+        try:
+            folder.rmdir()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
