@@ -31,7 +31,7 @@ class GroupReadings:
         self._context = context
         self._controller = controller
         self._metrics = metrics
-        self._totals: dict[tuple[Metric, tuple[str, ...]], Total] = {}
+        self._counters: dict[tuple[str, tuple[str, ...]], _Counter] = {}
 
     def collect(self, read: Callable[[Group], Iterable[Reading]]) -> list[Reading]:
         """What ``read`` gives of the group, else the reason why there is nothing to read.
@@ -52,8 +52,11 @@ class GroupReadings:
 
     def count(self, metric: Metric, identity: object, reading: float, *labels: str) -> Sample:
         """A counter's sum with what the group ``identity`` says now."""
-        total = self._totals.setdefault((metric, labels), Total())
-        return Sample(metric, (self._context.target, *labels), total.add(identity, float(reading)))
+        counter = self._counters.get((metric.name, labels))
+        if counter is None:
+            counter = _Counter(Sample(metric, (self._context.target, *labels), 0.0))
+            self._counters[metric.name, labels] = counter
+        return counter.add(identity, float(reading))
 
     def gauge(self, metric: Metric, value: float | None) -> Reading:
         """A number, or ``no_data`` where a group has none: no limit is not an endless one."""
@@ -67,14 +70,26 @@ class GroupReadings:
 
     def _between(self) -> list[Reading]:
         """While no process runs counters stand where they are; gauges have nothing to tell."""
-        kept = [
-            Sample(metric, (self._context.target, *labels), total.value)
-            for (metric, labels), total in self._totals.items()
-            if total.value is not None
-        ]
-        counted = {sample.metric for sample in kept}
-        gone = [metric for metric in self._metrics if metric not in counted]
+        kept = [counter.sample for counter in self._counters.values()]
+        counted = {sample.metric.name for sample in kept}
+        gone = [metric for metric in self._metrics if metric.name not in counted]
         return [*kept, *absent(self._collector, gone, "no_data")]
+
+
+class _Counter:
+    """One series; a counter that stands still, as most do, is the same `Sample` as before."""
+
+    __slots__ = ("_total", "sample")
+
+    def __init__(self, sample: Sample) -> None:
+        self.sample = sample
+        self._total = Total()
+
+    def add(self, identity: object, reading: float) -> Sample:
+        value = self._total.add(identity, reading)
+        if value != self.sample.value:
+            self.sample = Sample(self.sample.metric, self.sample.labels, value)
+        return self.sample
 
 
 def _reason(error: OSError) -> Reason:
