@@ -17,7 +17,6 @@ IMPORTS = {
     "numpy": "numpy",
     "nvidia-ml-py": "pynvml",
     "prometheus-client": "prometheus_client",
-    "psutil": "psutil",
     "pyyaml": "yaml",
     "scipy": "scipy.special",
     "structlog": "structlog",

@@ -28,7 +28,7 @@ DEATHS, DEATHS_SECONDS = 10, 300.0  # circuit break: this many deaths in this ti
 STATUS_SECONDS = 0.1  # for the exit status: the kernel knows it once the parent has reaped
 TOLD_SECONDS = 0.4  # for the stub's word: it always comes, unless the stub was stopped or killed
 FLUSH_SECONDS = 0.7  # for the agent to flush: all of ours is gone within 1 s of the model's end
-NEEDED = ("aiohttp", "numpy", "prometheus_client", "psutil", "structlog", "yaml")  # what `[agent]` brings
+NEEDED = ("aiohttp", "numpy", "prometheus_client", "structlog", "yaml")  # what `[agent]` brings
 _FIRST_FD = 16  # ours live above the numbers the agent is given
 
 
