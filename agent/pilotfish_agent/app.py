@@ -22,6 +22,7 @@ from pilotfish_agent.capture.supervisor import Supervisor
 from pilotfish_agent.config import Settings
 from pilotfish_agent.control import Control, Request
 from pilotfish_agent.decode._runner import Decoders
+from pilotfish_agent.gpu.supervisor import Supervisor as GpuSupervisor
 from pilotfish_agent.hardware._context import HostContext
 from pilotfish_agent.hardware._processes import holder_of
 from pilotfish_agent.hardware._runner import Runner
@@ -110,7 +111,8 @@ class Agent:
         who = around.targets[0].name  # the model's server is asked, so what it says speaks of the target
         self._scraper = Scraper(settings.section("scrape"), who, clock=around.clock, events=events)
         self._prober = Prober(settings.section("probe"), who, clock=around.clock, events=events)
-        host = HostContext(around.clock, state=handover.state_dir or None)
+        self._gpus = GpuSupervisor(settings.section("gpu"), settings.section("sample").interval, events=events)
+        host = HostContext(around.clock, state=handover.state_dir or None, gpus=self._gpus)
         self._machine = Runner(host, events=events)
         self._pipeline = self._compose(host)
         self._exporter = Exporter()
@@ -154,6 +156,7 @@ class Agent:
             targets=targets,
             components=self._components,
             capture=self._capture,
+            gpus=self._gpus,
             outside=(
                 self._machine.collect,
                 self._scraper.readings,
@@ -189,6 +192,7 @@ class Agent:
         self._take_in()
         await self._control.start()
         self._capture.start()
+        self._gpus.start()
         await self._step()
         await self._listen()
         self._told = self._watching()
@@ -349,6 +353,7 @@ class Agent:
         self._around.heart.leave()
         await self._control.stop()
         self._capture.stop()  # what it has seen comes before the last step
+        self._gpus.stop()
         try:
             await asyncio.get_running_loop().run_in_executor(self._pool, self._pipeline.finish)
         except Exception as error:  # noqa: BLE001 - whatever it is, the rest must still be closed

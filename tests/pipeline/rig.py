@@ -16,6 +16,8 @@ from pilotfish_agent.decode._runner import Decoders
 from pilotfish_agent.drift.features import Config as Features
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.drift.watch import Config
+from pilotfish_agent.gpu.settings import Config as GpuConfig
+from pilotfish_agent.gpu.supervisor import Supervisor as GpuSupervisor
 from pilotfish_agent.hardware._context import HostContext
 from pilotfish_agent.hardware._processes import start_time
 from pilotfish_agent.intake.exchanges import Assembly, Captured
@@ -87,6 +89,7 @@ class Rig:
             targets=[Watched(wanted, host=HostContext(self.clock), events=self.events)],
             components=Components(None, 0),
             capture=self.capture,
+            gpus=GpuSupervisor(GpuConfig(mode="off"), 1.0, events=self.events),
             store=self.store,
             history=self.history,
             listen=lambda: None,

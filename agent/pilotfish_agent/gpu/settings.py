@@ -21,7 +21,7 @@ def _path(value: Any) -> str:
 class Config:
     """GPUs: who reads them, see docs/gpu.md."""
 
-    mode: str = option("auto", choice("auto", "off"), "auto: read those whose driver is found.", "auto")
+    mode: str = option("auto", choice("auto", "off"), "With auto those whose driver is found are read.", "auto")
     library: str | None = option(
         None,
         _path,

@@ -27,9 +27,7 @@ from pilotfish_core.metrics import Reason
 
 STARTED = Event("gpu_started", "info", "GPUs are read.")
 ENDED = Event("gpu_ended", "warning", "The process that reads the GPUs ended; it is started again.")
-HUNG = Event(
-    "gpu_hung", "warning", "A GPU's driver did not answer in time; pf-nvml was ended, and is started again."
-)
+HUNG = Event("gpu_hung", "warning", "A GPU's driver did not answer in time; pf-nvml was ended, and is started again.")
 UNAVAILABLE = Event("gpu_unavailable", "warning", "A GPU's driver is there, but cannot be asked.")
 LOST = Event("gpu_lost", "error", "A GPU does not answer any more: it fell off the bus, or waits for a reset.")
 BACK = Event("gpu_back", "info", "A GPU that was lost answers again.")
@@ -104,13 +102,11 @@ class Supervisor:
                 os.close(fd)
             self._thread = self._stopper = None
 
-    def status(self) -> dict[str, Any]:
-        """`gpu` of `status`."""
+    def notices(self) -> tuple[str, ...]:
+        """A line for `status` where a driver is there and its GPUs cannot be read."""
         report = self.report
-        told: dict[str, Any] = {"gpus": sum(gpu.up for gpu in report.gpus)}
-        if report.reason is not None:
-            told |= {"reason": report.reason, "words": report.words}
-        return told
+        fine = report.reason in {None, "disabled", "no_data"} or report.words == drivers.NONE
+        return () if fine else (f"gpu: {report.words}",)
 
     # -- the thread
 

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pilotfish_agent.capture.supervisor import Supervisor
 from pilotfish_agent.decode._runner import Decoders
 from pilotfish_agent.drift.reference import Reference
+from pilotfish_agent.gpu.supervisor import Supervisor as GpuSupervisor
 from pilotfish_agent.pipeline import budget, kept
 from pilotfish_agent.pipeline import targets as target_trees
 from pilotfish_agent.pipeline.alerts import Alerts
@@ -80,6 +81,7 @@ class Pipeline:
         targets: the watched process trees, at least one.
         components: our own processes.
         capture: who looks after pf-capture.
+        gpus: who looks after pf-nvml.
         outside: what is known beside the trees: the machine now, and what the model's server says of itself (scrape,
             probe), of the last time it was asked.
         store: where Snapshots go.
@@ -102,6 +104,7 @@ class Pipeline:
         targets: Sequence[Watched],
         components: Components,
         capture: Supervisor,
+        gpus: GpuSupervisor,
         outside: Sequence[Callable[[], Iterable[Reading]]] = (),
         store: Store,
         history: History,
@@ -117,6 +120,7 @@ class Pipeline:
         self._targets = targets
         self._components = components
         self._capture = capture
+        self._gpus = gpus
         self._outside = outside
         self._store = store
         self._history = history
@@ -271,7 +275,7 @@ class Pipeline:
         measured = target_trees.sample(self._targets)
         self._tell_starts(self._starts.see(measured), self._models.values())
         self._watch_ports()
-        self._count_capture()
+        self._count_helpers()
         readings = [*measured, *self._own(), *(reading for ask in self._outside for reading in ask())]
         samples = tuple(r for r in readings if isinstance(r, Sample))
         drift = tuple(r for m in self._models.values() for r in m.results())
@@ -313,12 +317,14 @@ class Pipeline:
         for target in self._targets:
             target.ports = found.get(target.name) or target.ports
 
-    def _count_capture(self) -> None:
-        seen, components = self._capture.view, self._components
-        if seen.pid is not None or "capture" in components.pids:
-            components.pids["capture"] = seen.pid
-            components.restarts["capture"] = seen.restarts
-            components.ended["capture"] = seen.ended_cpu
+    def _count_helpers(self) -> None:
+        """The processes of our own that come and go."""
+        components = self._components
+        for name, seen in (("capture", self._capture.view), ("nvml", self._gpus.report)):
+            if seen.pid is not None or name in components.pids:
+                components.pids[name] = seen.pid
+                components.restarts[name] = seen.restarts
+                components.ended[name] = seen.ended_cpu
 
     def _status(self) -> Status:
         who, trees = self._identity, [t.status() for t in self._targets]
@@ -340,6 +346,7 @@ class Pipeline:
                 *who.notices,
                 *self._last_read.notices,
                 *self._capture.notices(),
+                *self._gpus.notices(),
                 *(t.notice for t in self._targets if t.notice),
                 *(n for m in self._models.values() for n in m.watch.notices),
             ),
