@@ -6,48 +6,35 @@ import ctypes
 import os
 import platform
 import struct
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Final
 
 from pilotfish_agent.doctor._finding import Finding, Situation
 from pilotfish_agent.doctor.rights import has_taskstats
-from pilotfish_agent.hardware import _cgroups, _exits, _processes
+from pilotfish_agent.gpu.report import GpuReport
+from pilotfish_agent.hardware import _exits, _processes
+from pilotfish_agent.hardware._context import HostContext
 
 TITLE = "This machine"
 ORDER = 4
-NVML_SECONDS: Final = 10.0
-"""A driver in trouble lets its library hang; then it is asked in a process that can be killed."""
-_ASK_NVML: Final = """
-import ctypes
-library = ctypes.CDLL("libnvidia-ml.so.1")
-count = ctypes.c_uint()
-code = library.nvmlInit_v2() or library.nvmlDeviceGetCount_v2(ctypes.byref(count))
-print(code, count.value)
-"""
 _PERF_CALLS: Final = {"x86_64": 298, "aarch64": 241}  # perf_event_open, by machine
-_CGROUP_FILES: Final = {
-    "cgroup cpu": ("cpu.stat",),
-    "cgroup memory": ("memory.current", "memory.usage_in_bytes"),
-    "cgroup pressure": ("memory.pressure",),
-}
 
 
 def check(situation: Situation) -> Iterator[Finding]:
     """One finding an interface."""
     yield _taskstats()
     yield _exit_cause()
-    pid = os.getpid() if situation.pid is None else situation.pid
-    yield from _control_group(pid)
-    yield _perf(pid)
-    yield _nvml()
+    yield _exit_records(situation.machine)
+    yield _smaps()
+    yield _perf(os.getpid() if situation.pid is None else situation.pid)
+    if situation.machine.gpus is not None:
+        yield _gpus(situation.machine.gpus.report)
 
 
 def _taskstats() -> Finding:
     if has_taskstats():
         return Finding("taskstats", "works", words="run delay of all threads, ended ones too")
-    words = "threads are read one by one: those between two samples are missed, trees above 256 threads are absent"
+    words = "threads are read one by one: those between two samples are missed, trees above 1,024 threads are absent"
     return Finding("taskstats", "partly", "permission", words, "CAP_NET_ADMIN, in the host's user namespace")
 
 
@@ -65,27 +52,6 @@ def _exit_cause() -> Finding:
     if status is not None and os.waitstatus_to_exitcode(status) == 7:
         return Finding("exit cause", "works", words="the kernel tells how a process that is not our child has ended")
     return Finding("exit cause", "partly", "not_supported", "ends are counted, their cause is `unknown`", "Linux 6.15")
-
-
-def _control_group(pid: int) -> Iterator[Finding]:
-    """The files of the model's own group, in whichever hierarchy has them."""
-    groups = list(_cgroups.lines(_processes.read(f"/proc/{pid}/cgroup")))
-    mounted = list(_cgroups.mounts())
-    for name, files in _CGROUP_FILES.items():
-        paths = [
-            f"{mount.point}{path.removeprefix(mount.root.rstrip('/'))}/{file}".replace("//", "/")
-            for file in files
-            for controllers, path in groups
-            for mount in mounted
-            if mount.controllers == controllers
-        ]
-        readable = next((p for p in paths if _processes.read(p)), None)
-        if readable is not None:
-            yield Finding(name, "works", words=readable)
-        else:
-            words = f"no {' or '.join(files)} in its control group" if mounted else "no control groups are mounted here"
-            enable = "" if mounted else "mount /sys/fs/cgroup into the container"
-            yield Finding(name, "missing", "not_supported", words, enable)
 
 
 def _perf(pid: int) -> Finding:
@@ -107,19 +73,35 @@ def _perf(pid: int) -> Finding:
     return Finding("perf events", "missing", "not_supported", words)
 
 
-def _nvml() -> Finding:
-    if not os.path.exists("/dev/nvidiactl"):
-        enable = "in a container: the NVIDIA runtime, with NVIDIA_DRIVER_CAPABILITIES=utility"
-        return Finding("NVML", "missing", "not_supported", "no NVIDIA driver here (/dev/nvidiactl)", enable)
-    try:
-        asked = subprocess.run(
-            [sys.executable, "-I", "-c", _ASK_NVML], capture_output=True, text=True, timeout=NVML_SECONDS, check=False
-        )
-        code, count = (int(word) for word in asked.stdout.split())
-    except subprocess.TimeoutExpired:
-        return Finding("NVML", "missing", "failed", "the driver's library does not answer", "look at the kernel's log")
-    except ValueError:
-        return Finding("NVML", "missing", "not_installed", "libnvidia-ml.so.1 cannot be loaded", "the driver's library")
-    if code:
-        return Finding("NVML", "missing", "failed", f"its library says error {code}", "look at the kernel's log")
-    return Finding("NVML", "works", words=f"{count} GPU{'' if count == 1 else 's'}")
+def _exit_records(machine: HostContext) -> Finding:
+    """What a listener for the ends of all processes of the machine would need."""
+    lost = "disabled" if machine.exits is None else machine.exits.lost
+    if isinstance(lost, int):
+        return Finding("exit records", "works", words="workers that end between two samples are counted, too")
+    words = "workers that no sample saw are counted only where their parent waits for them"
+    enable = "Linux 6.0, the host's PID namespace (hostPID, --pid=host) and CAP_NET_ADMIN in the host's user namespace"
+    return Finding("exit records", "partly", lost, words, enable)
+
+
+def _gpus(report: GpuReport) -> Finding:
+    """The drivers that were asked, and which values they do not give."""
+    if report.reason is not None:
+        enable = {
+            "not_installed": "in a container: the NVIDIA runtime, with NVIDIA_DRIVER_CAPABILITIES=utility",
+            "disabled": "gpu: {mode: auto} in the configuration",
+            "failed": "look at the kernel's log",
+        }
+        return Finding("GPUs", "missing", report.reason, report.words, enable.get(report.reason, ""))
+    up = [gpu for gpu in report.gpus if gpu.up]
+    drivers = sorted({gpu.driver for gpu in up})
+    words = f"{len(up)} of {len(report.gpus)} answer: {', '.join(f'{g.gpu} {g.name}' for g in up)}; driver {', '.join(drivers)}"
+    gaps = sorted({(name.removeprefix("gpu_"), reason) for gpu in up for name, reason in gpu.gaps})
+    if gaps:
+        words += f"; not given: {', '.join(f'{name} ({reason})' for name, reason in gaps)}"
+    return Finding("GPUs", "works", words=words)
+
+
+def _smaps() -> Finding:
+    """Why there is no PSS and no USS."""
+    words = "never read by itself: it holds the process' memory lock while all its pages are walked, so the model waits"
+    return Finding("smaps", "missing", "disabled", words, "`pilotfish status --pss` reads smaps_rollup once")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeVar
 
 from pilotfish_agent.gpu.report import GpuSource
+from pilotfish_agent.hardware._exit_records import Feed
 from pilotfish_agent.hardware._group import ControlGroup
 from pilotfish_agent.hardware._ledger import Key
 from pilotfish_agent.hardware._tree import Member, ProcessTree
@@ -33,6 +34,7 @@ class HostContext:
         sys: where the sys file system is.
         state: the folder in which the agent keeps its state; None where it keeps none.
         gpus: what was last read of the GPUs; None where nobody reads them.
+        exits: the kernel's records of ended processes; None where nobody listens.
     """
 
     clock: Clock
@@ -40,6 +42,7 @@ class HostContext:
     sys: str = "/sys"
     state: str | None = None
     gpus: GpuSource | None = None
+    exits: Feed | None = None
 
     @property
     def scope(self) -> Scope:

@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _READ_SIZE: Final = 4096  # the kernel's own piece: one call reads all of most files
+_SURELY_ALL: Final = 4096 - 256
+"""Bytes: one read of a list (`children`, `cgroup.procs`) gives the entries that fit into a page, not all."""
 _DEAD_STATES: Final = frozenset({"Z", "X", "x"})
 _UP_TO_RSS: Final = 22  # words of a stat line behind the command, up to and with field 24 of the manual page
 _EXIT_CODE: Final = 27  # words further
@@ -131,7 +133,7 @@ def parse_boot_time(data: bytes) -> int | None:
 def read_some(fd: int) -> bytes:
     """The whole of a file of `/proc`, from its start, however often it was read before."""
     data = os.pread(fd, _READ_SIZE, 0)
-    if len(data) < _READ_SIZE:
+    if len(data) < _SURELY_ALL:
         return data
     parts = [data]
     while data := os.pread(fd, _READ_SIZE, sum(map(len, parts))):

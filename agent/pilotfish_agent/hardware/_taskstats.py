@@ -104,11 +104,11 @@ def connect() -> tuple[socket.socket, int]:
     raise OSError("no taskstats")
 
 
-def message(family: int, command: int, attribute: int, value: bytes) -> bytes:
+def message(family: int, command: int, attribute: int, value: bytes, *, flags: int = 0) -> bytes:
     """A request with one attribute."""
     payload = struct.pack("=BBH", command, 1, 0) + struct.pack("=HH", len(value) + 4, attribute) + value
     payload += bytes(-len(payload) % 4)
-    return struct.pack("=IHHII", len(payload) + 16, family, _NLM_F_REQUEST, 0, 0) + payload
+    return struct.pack("=IHHII", len(payload) + 16, family, _NLM_F_REQUEST | flags, 0, 0) + payload
 
 
 def refusal(answer: bytes | bytearray) -> OSError:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pilotfish_agent.hardware import _exits, _roles
+from pilotfish_agent.hardware._exits import Ends
 from pilotfish_agent.hardware._ledger import Key, Ledger, Values
 from pilotfish_agent.hardware._procfs import Descriptors, ProcessFiles, Stat, parse_stat
 from pilotfish_core.clock import Clock
@@ -74,6 +75,7 @@ class ProcessTree:
 
     Attributes:
         used: CPU clock ticks and page faults of the tree, ended children included (`Usage`); they never fall.
+        exits: ended processes by cause. ends: how that is found out.
         other: processes that are too many to be members.
         oom_kills: asks how many the out-of-memory killer has ended in the root's control group; None: nobody to ask.
         daemons: asks for processes that have left the tree and are still the model's; None: nobody to ask.
@@ -92,7 +94,8 @@ class ProcessTree:
     ) -> None:
         self.proc = proc
         self.restarts = 0
-        self.exits: dict[str, int] = dict.fromkeys(_exits.CAUSES, 0)
+        self.ends = Ends()
+        self.exits = self.ends.counts
         self.other = 0
         self.used: Values = (0, 0, 0, 0)
         self.oom_kills: Callable[[], int | None] | None = None
@@ -185,11 +188,17 @@ class ProcessTree:
                 children = (table or {}).get(member.pid, ())
             if children:
                 queue += self._adopt(member, children)
+        self._settle(now)
         self.used = self._ledger.update(self.alive, {m.key: m.stat.usage for m in self.members})
 
-    def count(self, cause: str) -> None:
-        """One more process of the tree has ended; a cause that was never told has no number."""
-        self.exits[cause] = self.exits.get(cause, 0) + 1
+    def _settle(self, now: float) -> None:
+        """Counts the exits, and hands on what the kernel's records tell of the dead."""
+        kills = self.oom_kills() if self.oom_kills is not None else None
+        self.ends.settle(self.alive, self._exclude, kills, now)
+        for key, record in self.ends.final.items():
+            self._ledger.final(key, record.usage)
+        for record, above in self.ends.unseen:
+            self._ledger.owe(above, record.usage, self.alive)
 
     def close(self) -> None:
         """Closes every descriptor."""
@@ -244,6 +253,7 @@ class ProcessTree:
             stat = member.files.parsed("stat", parse_stat)
         except (OSError, ValueError):
             self._count_exit(member, _exits.wait_status(member.pidfd) if member.pidfd is not None else None)
+            self.ends.gone(member.key)
             self._drop(member)
             self._gone.add(member.pid)
             return False
@@ -265,7 +275,7 @@ class ProcessTree:
     def _count_exit(self, member: Member, status: int | None) -> None:
         if not member.exit_counted:
             member.exit_counted = True
-            self.count("unknown" if status is None else _exits.cause(status))
+            self.ends.ended(member.key, status, root=member.key == self._root)
 
     def _children(self, member: Member, *, slow: bool) -> Iterable[int] | None:
         """PIDs of its children as the kernel lists them, none where all are members; None without such a list."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 from pilotfish_agent.hardware._context import Collector, HardwareContext, Refused, absent, per_member
 from pilotfish_agent.hardware._ledger import Key
@@ -51,7 +52,9 @@ class _Scheduling:
                 found = per_member(tree, lambda member: ask(member.key[0]))
         except Refused as refused:
             return absent("scheduling", METRICS, refused.reason)
-        delay, voluntary, involuntary = self._sums.update(found, {m.key for m in tree.members})
+        ends = tree.ends
+        self._sums.end({key: record.waits for key, record in ends.final.items()}, [r.waits for r, _ in ends.unseen])
+        delay, voluntary, involuntary = self._sums.update(found, tree.alive.keys())
         target = self._context.target
         return [
             Sample(DELAY, (target,), delay),
@@ -71,7 +74,14 @@ class _Sums:
         self._last: dict[Key, Counts] = {}
         self._ended = self._told = NONE
 
-    def update(self, found: Mapping[Key, Counts], alive: set[Key]) -> Counts:
+    def end(self, known: Mapping[Key, Counts], unseen: Iterable[Counts]) -> None:
+        """What the kernel's records say of processes that have ended, known ones and others."""
+        for key, counts in known.items():
+            self._last[key] = counts
+        for counts in unseen:
+            self._ended = add(self._ended, counts)
+
+    def update(self, found: Mapping[Key, Counts], alive: AbstractSet[Key]) -> Counts:
         """The sums now; one that is alive but could not be read keeps its last values."""
         self._last.update(found)
         for key in self._last.keys() - alive:

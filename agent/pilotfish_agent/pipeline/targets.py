@@ -9,6 +9,7 @@ from typing import Any
 
 from pilotfish_agent.hardware import _runner
 from pilotfish_agent.hardware._context import HardwareContext, HostContext
+from pilotfish_agent.hardware._daemons import Daemons
 from pilotfish_agent.hardware._group import ControlGroup
 from pilotfish_agent.hardware._locate import Finder
 from pilotfish_agent.hardware._processes import Processes
@@ -82,12 +83,14 @@ class Watched:
         self._events = events
         group = ControlGroup(self.tree, host.sys)
         self.tree.oom_kills = group.oom_kills
+        self.tree.ends.records = None if host.exits is None else host.exits.reader()
+        self.tree.daemons = Daemons(self.tree, group)
         self._runner = Runner(HardwareContext(host, self.tree, self.name, group, events), events=events)
         self._next_port = 0.0
         self._told = ""
         self._was_up = False
         if (last := wanted.before) is not None:
-            self.tree.count(last.cause)
+            self.tree.ends.count(last.cause)
             events.emit(BEFORE, target=self.name, cause=last.cause, pid=last.pid, code=last.code, signal=last.signal)
 
     @property
