@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import ModuleType
 
@@ -50,34 +50,43 @@ class Runner:
     ) -> None:
         self._context = context
         self._events = events
-        self._parts = [(n, part) for n, part in registry.parts(PACKAGE, names) if scope(part) == context.scope]
-        self._collectors: dict[str, Collector] = {name: part.make(context) for name, part in self._parts}
+        parts = [(n, part) for n, part in registry.parts(PACKAGE, names) if scope(part) == context.scope]
+        self._collectors: dict[str, Collector] = {name: part.make(context) for name, part in parts}
+        self._metrics: dict[str, tuple[Metric, ...]] = {name: part.METRICS for name, part in parts}
+        # Of each collector: they say the same at nearly every sample.
+        self._success = {name: Sample(SUCCESS, (name,), 1.0) for name in self._collectors}
 
     def collect(self) -> list[Reading]:
         """Scans the tree, where there is one, and runs every collector; never raises."""
         readings: list[Reading] = []
+        monotonic = self._context.clock.monotonic
         if isinstance(self._context, HardwareContext):
             self._guarded("scan", partial(_scanned, self._context))
-        for name, part in self._parts:
-            began = self._context.clock.monotonic()
-            found = self._guarded(name, self._collectors[name].collect)
-            seconds = self._context.clock.monotonic() - began
-            readings += absent(name, part.METRICS, "failed") if found is None else found
-            readings.append(Sample(SUCCESS, (name,), float(found is not None)))
-            readings.append(Sample(DURATION, (name,), seconds))
+        began = monotonic()
+        for name, collector in self._collectors.items():
+            found = self._guarded(name, collector.collect)
+            ended = monotonic()
+            if found is None:
+                readings += absent(name, self._metrics[name], "failed")
+                readings.append(Sample(SUCCESS, (name,), 0.0))
+            else:
+                readings += found
+                readings.append(self._success[name])
+            readings.append(Sample(DURATION, (name,), ended - began))
+            began = ended
         return readings
 
-    def _guarded(self, name: str, work: Callable[[], Iterable[Reading]]) -> list[Reading] | None:
+    def _guarded(self, name: str, work: Callable[[], Iterable[Reading]]) -> Sequence[Reading] | None:
         """The readings of ``work``, None when it failed."""
         try:
-            return list(work())
+            return tuple(work())
         except Exception as error:  # noqa: BLE001 - one collector's fault, whatever it is, must not take the others with it
             if self._events is not None:
                 self._events.emit(FAILED, collector=name, error=f"{type(error).__name__}: {error}")
             return None
 
     def close(self) -> None:
-        """Closes the descriptors of the tree, its group and the collectors (those that hold something have a `close`)."""
+        """Closes what the tree, its group and the collectors hold (those that hold something have a `close`)."""
         if isinstance(self._context, HardwareContext):
             self._context.tree.close()
             self._context.group.close()
