@@ -1,4 +1,4 @@
-"""Pilotfish as uid nobody without any capability, beside processes of root."""
+"""Pilotfish as uid nobody without any capability, or with a few, beside processes of root."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ DROP = (
     "--inh-caps=-all",
     "--no-new-privs",
 )
+UNPRIVILEGED_ROOT = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+"""Of the same user as processes of root, and nothing more."""
 SHOW = """
 keep=$1; shift
 while [ "$1" != -- ]; do
@@ -41,21 +43,30 @@ def possible() -> bool:
     return os.geteuid() == 0
 
 
-def command(words: list[str], scratch: pathlib.Path) -> list[str]:
+def dropped(capabilities: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The beginning of a command as nobody, with these capabilities only (``net_admin``)."""
+    if not capabilities:
+        return DROP
+    only = ",".join(["-all", *(f"+{name}" for name in capabilities)])
+    return (*DROP[:4], f"--bounding-set={only}", f"--inh-caps={only}", f"--ambient-caps={only}", "--no-new-privs")
+
+
+def command(words: list[str], scratch: pathlib.Path, capabilities: tuple[str, ...] = ()) -> list[str]:
     """``words`` as nobody, with the interpreter and the packages readable; keeps the PID of what is started.
 
     Args:
         words: a command of ours.
         scratch: an empty folder.
+        capabilities: that it has all the same.
     """
     needed = [os.path.realpath(sys.executable), sys.prefix, sys.base_prefix, os.path.dirname(pilotfish_agent.__file__)]
     pairs = dict(pair for path in needed for pair in _hidden(path))
     if not pairs:
-        return [*DROP, *words]
+        return [*dropped(capabilities), *words]
     keep = scratch / "keep"
     keep.mkdir(exist_ok=True)
     shown = [word for folder, below in pairs.items() for word in (folder, below)]
-    return ["unshare", "--mount", "sh", "-c", SHOW, "sh", str(keep), *shown, "--", *DROP, *words]
+    return ["unshare", "--mount", "sh", "-c", SHOW, "sh", str(keep), *shown, "--", *dropped(capabilities), *words]
 
 
 def _hidden(path: str) -> list[tuple[str, str]]:
@@ -87,7 +98,7 @@ class LiveNobody(Live):
         with open(self.root / "err", "ab") as err:
             self.process = subprocess.Popen(command(words, self.root), env=self.env, cwd="/", stderr=err)
 
-    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """``pilotfish WORDS``, to its end."""
-        done = command([SCRIPT, *words], self.root)
+    def ask(self, *words: str, capabilities: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        """``pilotfish WORDS``, to its end, with a few capabilities."""
+        done = command([SCRIPT, *words], self.root, capabilities)
         return subprocess.run(done, env=self.env, cwd="/", capture_output=True, text=True, timeout=60)

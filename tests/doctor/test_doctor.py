@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -20,7 +20,9 @@ from pilotfish_agent.commands import doctor
 from pilotfish_agent.doctor import _finding, host, rights, signals
 from pilotfish_agent.doctor._finding import Finding, Situation
 from pilotfish_agent.hardware import _runner
+from pilotfish_agent.hardware._context import HostContext
 from pilotfish_core import registry
+from pilotfish_core.clock import SystemClock
 from tests.agent.live import PILOTFISH
 from tests.attach.nobody import LiveNobody, possible
 from tests.system import needs
@@ -62,7 +64,8 @@ def findings(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def situation(pid: int | None = None, **changes: Any) -> Situation:
     """Ours, or as changed."""
     ours = {"pid": pid or os.getpid(), "named": True, "refused": False, "uid": os.geteuid(), "port": None}
-    return Situation(**{**ours, "capture": Config(), **changes})
+    machine = HostContext(SystemClock())
+    return Situation(**{**ours, "capture": Config(), "machine": machine, **changes})
 
 
 def test_every_signal_of_every_collector_is_answered_for(server: tuple[int, int]) -> None:
@@ -71,14 +74,15 @@ def test_every_signal_of_every_collector_is_answered_for(server: tuple[int, int]
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     known = {m.name for _, part in registry.parts(_runner.PACKAGE) for m in part.METRICS}
-    assert {f["name"] for f in document["areas"]["signals"]["findings"]} == known
+    told = [f["name"] for area in ("signals", "machine") for f in document["areas"][area]["findings"]]
+    assert sorted(told) == sorted(known)
     for found in findings(document).values():
         assert (found["reason"] is None) == (found["state"] == "works"), found
         assert found["reason"] is None or found["reason"] in REASONS
         assert found["enable"] or found["reason"] != "permission", found
     assert document["target"]["pid"] == server[0]
     assert findings(document)["ports"]["words"] == str(server[1])
-    assert {"tap", "relay", "sdk", "scrape", "tier 0", "tier 1", "tier 2", "NVML", "perf events"} <= set(
+    assert {"tap", "relay", "sdk", "scrape", "tier 0", "tier 1", "tier 2", "GPUs", "smaps", "perf events"} <= set(
         findings(document)
     )
 
@@ -164,8 +168,7 @@ def test_a_broken_check_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unfound_process_is_never_looked_into() -> None:
     """Refused for want of a right: the tier says so."""
-    unfound = situation(refused=True, uid=0)
-    unfound = Situation(None, unfound.named, unfound.refused, unfound.uid, 80, unfound.capture)
+    unfound = replace(situation(refused=True, uid=0), pid=None, port=80)
     tier = {f.name: f for f in rights.check(unfound)}["tier 1"]
     assert tier.reason == "permission"
     assert [f.reason for f in signals.check(unfound)] == ["no_data"]

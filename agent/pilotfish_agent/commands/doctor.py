@@ -8,17 +8,22 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
 from pilotfish_agent import config
 from pilotfish_agent.commands.attach import selectors, target_flags
-from pilotfish_agent.doctor import _finding
+from pilotfish_agent.doctor import _finding, _gpus
 from pilotfish_agent.doctor._finding import Finding, Situation
+from pilotfish_agent.gpu.report import GpuSource
 from pilotfish_agent.hardware import _processes
+from pilotfish_agent.hardware._context import HostContext
+from pilotfish_agent.hardware._exit_records import Feed
 from pilotfish_agent.hardware._locate import Finder, Selector
+from pilotfish_agent.launch import places
 from pilotfish_agent.settings import Target
+from pilotfish_core.clock import SystemClock
 
 HELP = "tells which signals and capture modes work here, and what would enable the others"
 _MARKS = {"works": ("yes", "32"), "partly": ("part", "33"), "missing": ("no", "31")}
@@ -37,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
     for problem in settings.problems:
         raise problem
     asked = [t for t in (settings.section("target"), *settings.section("targets")) if t != Target()]
-    documents = [_examined(target, settings) for target in asked or [None]]
+    with _gpus.asked(settings.section("gpu")) as gpus:
+        documents = [_examined(target, settings, gpus) for target in asked or [None]]
     if args.json:
         sys.stdout.write(json.dumps(documents[0] if len(documents) == 1 else {"targets": documents}, indent=2) + "\n")
     else:
@@ -46,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _examined(target: Target | None, settings: config.Settings) -> dict[str, Any]:
+def _examined(target: Target | None, settings: config.Settings, gpus: GpuSource) -> dict[str, Any]:
     """The document of one target; None: of ourselves in the place of one."""
     asked = target or Target()
     find = Finder(Selector(asked.pid, asked.port, asked.name, asked.cgroup, asked.unit))
@@ -60,6 +66,7 @@ def _examined(target: Target | None, settings: config.Settings) -> dict[str, Any
         uid=os.geteuid() if uid is None else uid,
         port=asked.port,
         capture=settings.section("capture"),
+        machine=HostContext(SystemClock(), state=_state_folder(), gpus=gpus, exits=Feed.of("/sys")),
     )
     words = find.notice
     if target is None:
@@ -76,6 +83,17 @@ def _examined(target: Target | None, settings: config.Settings) -> dict[str, Any
     }
 
 
+def _state_folder() -> str | None:
+    """Where an agent of ours would keep its state, as far as that is there."""
+    for base in places.state_bases(lambda name: os.environ.get(name, "")):
+        folder = base
+        while not os.path.isdir(folder):
+            folder = os.path.dirname(folder)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    return None
+
+
 def screen(document: dict[str, Any], *, color: bool) -> Iterator[str]:
     """The document as lines for people."""
     user, target = document["user"], document["target"]
@@ -90,8 +108,11 @@ def screen(document: dict[str, Any], *, color: bool) -> Iterator[str]:
         wide = max((len(_short(f.name)) for f in findings), default=0)
         yield ""
         yield area["title"]
+        told = ""
         for finding in findings:
-            yield from _lines(finding, wide, color=color)
+            again = finding.enable == told  # one remedy for many signals is told once
+            yield from _lines(replace(finding, enable="") if again else finding, wide, color=color)
+            told = finding.enable
 
 
 def _lines(finding: Finding, wide: int, *, color: bool) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from pilotfish_agent.capture.settings import Config as Capture
 from pilotfish_agent.hardware import _processes
+from pilotfish_agent.hardware._context import HostContext
 from pilotfish_core import registry
 from pilotfish_core.metrics import Reason
 
@@ -56,6 +57,7 @@ class Situation:
         uid: of its user, as far as known; else ours.
         port: that was given for it.
         capture: section `capture` of the configuration.
+        machine: the machine on which it runs, with its GPUs.
     """
 
     pid: int | None
@@ -64,6 +66,7 @@ class Situation:
     uid: int
     port: int | None
     capture: Capture
+    machine: HostContext
 
     @property
     def same_user(self) -> bool:

@@ -13,10 +13,10 @@ from pilotfish_agent.doctor._finding import Finding, Situation
 from pilotfish_agent.doctor.rights import has_taskstats
 from pilotfish_agent.gpu.report import GpuReport
 from pilotfish_agent.hardware import _exits, _processes
-from pilotfish_agent.hardware._context import HostContext
+from pilotfish_agent.hardware._exit_records import Feed
 
 TITLE = "This machine"
-ORDER = 4
+ORDER = 5
 _PERF_CALLS: Final = {"x86_64": 298, "aarch64": 241}  # perf_event_open, by machine
 
 
@@ -24,7 +24,7 @@ def check(situation: Situation) -> Iterator[Finding]:
     """One finding an interface."""
     yield _taskstats()
     yield _exit_cause()
-    yield _exit_records(situation.machine)
+    yield _exit_records(situation.machine.sys)
     yield _smaps()
     yield _perf(os.getpid() if situation.pid is None else situation.pid)
     if situation.machine.gpus is not None:
@@ -73,9 +73,11 @@ def _perf(pid: int) -> Finding:
     return Finding("perf events", "missing", "not_supported", words)
 
 
-def _exit_records(machine: HostContext) -> Finding:
+def _exit_records(sys: str) -> Finding:
     """What a listener for the ends of all processes of the machine would need."""
-    lost = "disabled" if machine.exits is None else machine.exits.lost
+    feed = Feed.of(sys)
+    lost = feed.lost
+    feed.close()
     if isinstance(lost, int):
         return Finding("exit records", "works", words="workers that end between two samples are counted, too")
     words = "workers that no sample saw are counted only where their parent waits for them"
@@ -94,7 +96,8 @@ def _gpus(report: GpuReport) -> Finding:
         return Finding("GPUs", "missing", report.reason, report.words, enable.get(report.reason, ""))
     up = [gpu for gpu in report.gpus if gpu.up]
     drivers = sorted({gpu.driver for gpu in up})
-    words = f"{len(up)} of {len(report.gpus)} answer: {', '.join(f'{g.gpu} {g.name}' for g in up)}; driver {', '.join(drivers)}"
+    named = ", ".join(f"{gpu.gpu} {gpu.name}" for gpu in up)
+    words = f"{len(up)} of {len(report.gpus)} answer: {named}; driver {', '.join(drivers)}"
     gaps = sorted({(name.removeprefix("gpu_"), reason) for gpu in up for name, reason in gpu.gaps})
     if gaps:
         words += f"; not given: {', '.join(f'{name} ({reason})' for name, reason in gaps)}"

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Final
 
-from pilotfish_agent.capture.rights import tap_problem
-from pilotfish_agent.doctor._finding import Finding, Situation
+from pilotfish_agent.doctor._finding import Finding, Situation, State, capabilities
 from pilotfish_agent.hardware._taskstats import Taskstats
 
 TITLE = "Rights"
 ORDER = 1
-NONE, LOOK, NETWORK = "tier 0", "tier 1", "tier 2"
+NONE, LOOK, ALL = "tier 0", "tier 1", "tier 2"
+CAPABILITIES: Final = ("CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "CAP_NET_ADMIN")
+"""Of tier 2. The tap's CAP_NET_RAW is of no tier: it gives no signal of the hardware, see `traffic`."""
 
 
 def check(situation: Situation) -> Iterator[Finding]:
     """One finding a tier."""
-    gives = "any user, no capability: the tree without its storage traffic, SDK, scrape, relay; selectors but --port"
+    gives = "any user, no capability: all but what the next two give; SDK, scrape, relay; selectors but --port"
     yield Finding(NONE, "works", words=gives)
     denied = ["/proc/PID/fd"] if situation.refused else refusals(situation.pid) if situation.pid is not None else []
-    gives = "the model's user, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH: storage traffic, ports, --port"
+    gives = "the model's user: storage traffic, ports, --port, GPUs by descriptor, its group from a sidecar"
     if denied:
         words = f"{gives}; denied: {', '.join(denied)}"
-        enable = f"run as uid {situation.uid}, or with both capabilities"
+        enable = f"run as uid {situation.uid}, or in tier 2"
         if situation.same_user:
-            enable = "the process holds more capabilities than we, or may not be traced: run with both capabilities"
+            enable = "the process holds more capabilities than we, or may not be traced: tier 2"
         yield Finding(LOOK, "missing", "permission", words, enable)
     else:
         yield Finding(LOOK, "works", words=gives)
-    yield _network()
+    yield _all()
 
 
 def refusals(pid: int) -> list[str]:
@@ -46,18 +48,18 @@ def refusals(pid: int) -> list[str]:
     return denied
 
 
-def _network() -> Finding:
-    gives = "CAP_NET_RAW: the tap; CAP_NET_ADMIN: run delay of all threads"
-    missing = []
-    if tap_problem() is not None:
-        missing.append("CAP_NET_RAW")
+def _all() -> Finding:
+    """The two that look into processes and files by their bits: what they open depends on whose it is."""
+    gives = "tier 1 for any user's model; run delay of all threads, exit records, energy"
+    held = capabilities()
+    missing = [name for name in CAPABILITIES[:2] if name not in held]
     if not has_taskstats():
-        missing.append("CAP_NET_ADMIN")
+        missing.append(CAPABILITIES[2])
     if not missing:
-        return Finding(NETWORK, "works", words=gives)
+        return Finding(ALL, "works", words=gives)
     enable = "setcap, AmbientCapabilities= or --cap-add; see docs/doctor.md"
-    words = f"{gives}; without {' and '.join(missing)}"
-    return Finding(NETWORK, "missing" if len(missing) == 2 else "partly", "permission", words, enable)
+    state: State = "missing" if len(missing) == len(CAPABILITIES) else "partly"
+    return Finding(ALL, state, "permission", f"{gives}; without {', '.join(missing)}", enable)
 
 
 def has_taskstats() -> bool:

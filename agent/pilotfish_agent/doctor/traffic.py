@@ -13,7 +13,7 @@ from pilotfish_agent.doctor._finding import Finding, Situation
 from pilotfish_agent.launch import places
 
 TITLE = "Traffic"
-ORDER = 3
+ORDER = 4
 
 
 def check(situation: Situation) -> Iterator[Finding]:
