@@ -191,6 +191,16 @@ def test_a_group_that_was_made_again_is_another(start: Callable[..., subprocess.
         watched.runner.close()
 
 
+def _container(start: Callable[..., subprocess.Popen[str]], group: Path, user: str) -> int:
+    """A model in a container of its own; its PID."""
+    sleep = f"setpriv --reuid {user} --regid nogroup --clear-groups sh -c 'echo up; exec sleep 60'"
+    inside = f"umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec {sleep}"
+    model = start("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec unshare -C -m sh -c "{inside}"')
+    assert model.stdout is not None
+    assert model.stdout.readline() == "up\n"
+    return model.pid
+
+
 def _sidecar(group: Path, model: int, user: str, *, before: str = "true") -> object:
     """What a program in a container of its own (control group and mount namespace) finds of the model."""
     inside = f"umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec {sys.executable} -c '{SIDECAR}'"
@@ -211,15 +221,11 @@ def _sidecar(group: Path, model: int, user: str, *, before: str = "true") -> obj
 def test_a_sidecar_finds_the_models_group(start: Callable[..., subprocess.Popen[str]]) -> None:
     """Namespaces as Kubernetes makes them: through the model's own mount, with rights; or through the host's."""
     with made(UNIFIED) as pod, made(UNIFIED, below=pod) as ours, made(UNIFIED, below=pod) as theirs:
-        container = f"echo $$ > {theirs}/cgroup.procs && exec unshare -C -m sh -c "
-        container += "'umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && echo up && exec sleep 60'"
-        model = start("sh", "-c", container)
-        assert model.stdout is not None
-        assert model.stdout.readline() == "up\n"
+        models = [_container(start, theirs, user) for user in ("root", "nobody")]
         found = os.stat(theirs)
         identity = [found.st_dev, found.st_ino]
-        assert _sidecar(ours, model.pid, "root") == [1, identity]
-        assert _sidecar(ours, model.pid, "nobody") == "permission"
+        assert [_sidecar(ours, model, "root") for model in models] == [[1, identity]] * 2
+        assert [_sidecar(ours, model, "nobody") for model in models] == ["permission", [1, identity]]
         # Over a folder that everybody may enter, in that mount namespace alone.
         mount = f"mount --bind {theirs.parent.parent} /mnt"
-        assert _sidecar(ours, model.pid, "nobody", before=mount) == [2, identity], "the pod's group is seen as well"
+        assert _sidecar(ours, models[0], "nobody", before=mount) == [2, identity], "the pod's group is seen as well"
