@@ -409,8 +409,9 @@ int nvmlEventSetWait_v2(struct event_set *set, struct event *event, uint ms) {
             *event = (struct event){ set->devices[i], 8, number_of(gpu, 79, "xid"), ~0u, ~0u };
             return OK;
         }
-        if (clock_ms() >= until) return TIMEOUT;
-        usleep(20000);
+        ull now = clock_ms();
+        if (now >= until) return TIMEOUT;
+        usleep(1000 * (until - now < 20 ? until - now : 20));
     }
 }
 

@@ -125,6 +125,10 @@ class Device:
             gaps.pop(name, None)  # another of its series is there
         return Gpu(self.uuid, self.gpu, self.name, driver, True, tuple(values), tuple(gaps.items()), processes, now)
 
+    def down(self, driver: str) -> Gpu:
+        """What is told of it while it is lost."""
+        return Gpu(self.uuid, self.gpu, self.name, driver, up=False, processes=None)
+
     def close(self) -> None:
         """Gives back what the library holds for it."""
         if self._gpm is not None:
@@ -140,8 +144,10 @@ class Device:
         name = "gpu_energy_joules_total"
         yield Probe(
             (name,),
-            partial(field, name, fields.ENERGY, scale=1e-3),
-            partial(call, name, pynvml.nvmlDeviceGetTotalEnergyConsumption, scale=1e-3),
+            _either(
+                partial(field, name, fields.ENERGY, scale=1e-3),
+                partial(call, name, pynvml.nvmlDeviceGetTotalEnergyConsumption, scale=1e-3),
+            ),
             partial(energy.of_samples, name),
             partial(energy.of_power, name),
         )
@@ -162,7 +168,10 @@ class Device:
         name = "gpu_ecc_errors_total"
         for label, (number, kind) in _ECC.items():
             counted = (pynvml.nvmlDeviceGetTotalEccErrors, kind, pynvml.NVML_VOLATILE_ECC)
-            yield Probe((name,), partial(field, name, number, label=label), partial(call, name, *counted, label=label))
+            yield Probe(
+                (name,),
+                _either(partial(field, name, number, label=label), partial(call, name, *counted, label=label)),
+            )
         yield Probe((name,), partial(self._rows, name))
         name = "gpu_pcie_bytes_total"
         for number, label in fields.PCIE.items():
@@ -193,6 +202,21 @@ def _field(
     known: fields.Fields, name: str, number: int, *, scale: float = 1.0, label: str | None = None
 ) -> Iterator[GpuValue]:
     yield GpuValue(name, known.get(number) * scale, label)
+
+
+def _either(first: Way, second: Way) -> Way:
+    """Two ways to one count: one may stand in for the other in any reading."""
+
+    def read() -> Iterable[GpuValue]:
+        try:
+            return list(first())
+        except GapError as gap:
+            try:
+                return list(second())
+            except GapError as other:
+                raise (other if gap.lasting else gap) from None
+
+    return read
 
 
 def _memory(info: Any) -> Iterator[GpuValue]:

@@ -99,7 +99,7 @@ def ask(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 def refuse(code: int) -> NoReturn:
     """Raises what a code means, see `ask`."""
     if code in LOST:
-        raise LostError(code) from None
+        raise LostError(f"code {code}") from None
     if code in DOWN:
         raise down(code) from None
     if code in NEVER:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pynvml
 
-from pilotfish_agent.gpu._nvml_errors import GapError, LostError, ask, refuse
+from pilotfish_agent.gpu._nvml_errors import GapError, LostError, ask
 from pilotfish_agent.gpu.backend import BackendError
 from pilotfish_agent.gpu.report import GpuValue
 
@@ -30,6 +30,7 @@ class Xids:
         self._counts: dict[str, Counter[int]] = {}
         self._uuids: dict[int, str] = {}
         self._gaps: dict[str, GapError] = {}
+        self._gap: GapError | None = None
         self._set: Any = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -40,17 +41,16 @@ class Xids:
         Raises:
             BackendError: there is no driver any more.
         """
-        self._gaps = {}
+        self._gaps, self._gap = {}, None
         try:
             self._set = ask(pynvml.nvmlEventSetCreate)
-            for uuid, handle in handles.items():
-                self._register(uuid, handle)
-            self._wait(0)
         except (GapError, LostError) as error:
-            gap = error if isinstance(error, GapError) else GapError("failed")
-            if self._set is None or gap.lasting:
-                self._gaps = dict.fromkeys(handles, gap)
-                return
+            self._gap = _gap(error)
+            return
+        for uuid, handle in handles.items():
+            self._register(uuid, handle)
+        if not self._wait(0):
+            return
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(self._stop,), name="pf-nvml-xid", daemon=True)
         self._thread.start()
@@ -72,11 +72,12 @@ class Xids:
         """How often each XID was told of a GPU.
 
         Raises:
-            GapError: the driver does not tell, and never has.
+            GapError: the driver does not tell, and has told none.
         """
         counts = self._counts.get(uuid)
-        if not counts and uuid in self._gaps:
-            raise self._gaps[uuid]
+        gap = self._gaps.get(uuid) or self._gap
+        if gap is not None and not counts:
+            raise gap
         for xid, count in sorted((counts or {}).items()):
             yield GpuValue(NAME, float(count), str(xid), counted_here=True)
 
@@ -84,34 +85,50 @@ class Xids:
         try:
             ask(pynvml.nvmlDeviceRegisterEvents, handle, pynvml.nvmlEventTypeXidCriticalError, self._set)
             self._uuids[_address(handle)] = uuid
-        except GapError as gap:
-            self._gaps[uuid] = gap
-        except LostError:
-            self._gaps[uuid] = GapError("failed")
+        except (GapError, LostError) as error:
+            self._gaps[uuid] = _gap(error)
 
     def _run(self, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
-                self._wait(WAIT_MS)
-            except GapError as gap:
-                if gap.lasting:
+                if not self._wait(WAIT_MS):
                     return
+            except BackendError:
+                return  # whoever reads the numbers is told the same
+            if self._gap is not None:
                 stop.wait(_PAUSE_SECONDS)
-            except (LostError, BackendError):
-                stop.wait(_PAUSE_SECONDS)  # whoever reads the numbers is told the same
 
-    def _wait(self, ms: int) -> None:
-        """Counts one, or comes back after so many milliseconds."""
+    def _wait(self, ms: int) -> bool:
+        """Counts one, or comes back after so many milliseconds; whether there is any use in waiting again.
+
+        Raises:
+            BackendError: there is no driver any more.
+        """
         try:
-            event = pynvml.nvmlEventSetWait_v2(self._set, ms)
-        except pynvml.NVMLError_Timeout:
-            return
-        except pynvml.NVMLError as error:
-            refuse(error.value)
+            event = ask(_next, self._set, ms)
+        except (GapError, LostError) as error:
+            self._gap = _gap(error)
+            return not self._gap.lasting
+        self._gap = None
+        if event is None:
+            return True
         uuid = self._uuids.get(_address(event.device))
         if uuid is not None and event.eventType == pynvml.nvmlEventTypeXidCriticalError:
             counts = self._counts.get(uuid, Counter())
             self._counts[uuid] = counts + Counter({int(event.eventData): 1})  # replaced whole: another thread reads
+        return True
+
+
+def _next(events: Any, ms: int) -> Any:
+    """The next event, None where there was none in so many milliseconds."""
+    try:
+        return pynvml.nvmlEventSetWait_v2(events, ms)
+    except pynvml.NVMLError_Timeout:
+        return None
+
+
+def _gap(error: GapError | LostError) -> GapError:
+    return error if isinstance(error, GapError) else GapError("failed")
 
 
 def _address(handle: Any) -> int:

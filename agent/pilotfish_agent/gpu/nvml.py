@@ -62,6 +62,9 @@ class NvmlBackend:
         try:
             self._driver = str(_else("", ask, pynvml.nvmlSystemGetDriverVersion))
             self._find()
+        except LostError as error:
+            self.close()
+            raise BackendError("failed", f"NVML: a GPU is lost ({error})") from None
         except BackendError:
             self.close()
             raise
@@ -75,8 +78,6 @@ class NvmlBackend:
         now = self._clock.monotonic()
         found = [gpu for device in self._devices if (gpu := self._read(device, now)) is not None]
         up = {gpu.uuid for gpu in found}
-        for gpu in found:
-            self._seen[gpu.uuid] = replace(gpu, up=False, values=(), gaps=(), processes=None)
         lost = [self._with_xids(replace(gpu, at=now)) for uuid, gpu in self._seen.items() if uuid not in up]
         if not lost:
             self._next_open = now + REOPEN_SECONDS
@@ -116,14 +117,18 @@ class NvmlBackend:
     def _find(self) -> None:
         try:
             count = ask(pynvml.nvmlDeviceGetCount)
-        except (GapError, LostError) as error:
-            raise BackendError("failed", f"NVML cannot count its GPUs: {error}") from None
-        self._devices = [device for index in range(count) for device in _devices(index)]
+        except GapError as gap:
+            raise BackendError(gap.reason, f"NVML cannot count its GPUs: {gap.reason}") from None
+        problems: list[str] = []
+        self._devices = [device for index in range(count) for device in _devices(index, problems)]
         whole = {device.uuid: device.handle for device in self._devices if "/" not in device.gpu}
         known = {device.uuid for device in self._devices}
-        self._seen = {uuid: gpu for uuid, gpu in self._seen.items() if "/" not in gpu.gpu or uuid in known}
+        self._seen = {uuid: gpu for uuid, gpu in self._seen.items() if "/" not in gpu.gpu}
+        for device in self._devices:
+            self._seen[device.uuid] = device.down(self._driver)
         if not known and not self._seen:
-            raise BackendError("not_supported", "the NVIDIA driver knows no GPU, or none that may be used here")
+            words = "; ".join(problems) or "the NVIDIA driver knows none"
+            raise BackendError("failed" if problems else "not_supported", f"no GPU can be read: {words}")
         self._xids.open(whole)
 
 
@@ -132,13 +137,17 @@ def make(library: str | None) -> NvmlBackend:
     return NvmlBackend(library)
 
 
-def _devices(index: int) -> Iterator[Device]:
-    """A GPU and its MIG instances; nothing where it is not ours to use, or lost."""
+def _devices(index: int, problems: list[str]) -> Iterator[Device]:
+    """A GPU and its MIG instances; nothing but a line in ``problems`` where it is not ours to use, or lost."""
     try:
         handle = ask(pynvml.nvmlDeviceGetHandleByIndex, index)
         split = bool(_else((0, 0), ask, pynvml.nvmlDeviceGetMigMode, handle)[0])
         yield Device(handle, str(index), split=split)
-    except (GapError, LostError):
+    except GapError as gap:
+        problems.append(f"GPU {index}: {gap.reason}")
+        return
+    except LostError:
+        problems.append(f"GPU {index} is lost, or needs a reset")
         return
     if not split:
         return
