@@ -32,7 +32,7 @@ def main(handover: Handover) -> int:
     settings = origin.settings()
     name = settings.section("target").name or handover.target
     before = None if handover.restarts else postmortem.news(handover.state_dir)
-    target = Wanted(name, (handover.model_pid, handover.model_start or None), None, before)
+    target = Wanted(name, (handover.model_pid, handover.model_start or None), None, before, handover.launched_ns / 1e9)
     notices = [before.words()] if before is not None and before.words() else []
     return start(Surroundings(handover, settings, origin, SystemClock(), heart, targets=(target,), notices=notices))
 

@@ -19,6 +19,7 @@ from pilotfish_agent.pipeline.components import Components
 from pilotfish_agent.pipeline.model import Terms, WatchedModel
 from pilotfish_agent.pipeline.references import LastRead, References
 from pilotfish_agent.pipeline.starts import Starts
+from pilotfish_agent.pipeline.startup import StartUps
 from pilotfish_agent.pipeline.targets import Watched
 from pilotfish_agent.pipeline.traffic import Source, Traffic
 from pilotfish_agent.state.history import History
@@ -143,6 +144,7 @@ class Pipeline:
             decoders=decoders,
         )
         self._starts = Starts()
+        self._startups = StartUps(targets, clock, lambda: capture.view.by_target if capture.wanted else None)
         self._models: dict[str, WatchedModel] = {}
         self._given_to: str | None = None
         self._expected = budget.remembered(terms.folder, clock.wall())
@@ -277,6 +279,7 @@ class Pipeline:
         self._watch_ports()
         self._count_helpers()
         readings = [*measured, *self._own(), *(reading for ask in self._outside for reading in ask())]
+        readings += self._startups.see(readings)
         samples = tuple(r for r in readings if isinstance(r, Sample))
         drift = tuple(r for m in self._models.values() for r in m.results())
         snapshot = Snapshot(

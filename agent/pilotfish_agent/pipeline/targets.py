@@ -44,12 +44,14 @@ class Wanted:
         key: its root, (pid, start time), where it is there already.
         find: looks for it; None under `run`, where the agent ends with its model.
         before: how its process before this one ended, where that was recorded and no agent has counted it.
+        launched: epoch seconds at which `pilotfish run` was about to become it; None where nobody did.
     """
 
     name: str
     key: tuple[int, int | None] | None
     find: Finder | None
     before: Ending | None = None
+    launched: float | None = None
 
 
 class Watched:
@@ -63,6 +65,7 @@ class Watched:
 
     Attributes:
         ports: TCP ports known to be its: traffic on them is its traffic.
+        launched: as of ``wanted``.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Watched:
     ) -> None:
         clock = host.clock
         self.name = wanted.name
+        self.launched = wanted.launched
         self.tree = ProcessTree(*(wanted.key or (0, None)), clock=clock, exclude=exclude)
         port = wanted.find.selector.port if wanted.find is not None else None
         self.ports: frozenset[int] = frozenset() if port is None else frozenset({port})
