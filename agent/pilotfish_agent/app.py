@@ -24,7 +24,6 @@ from pilotfish_agent.control import Control, Request
 from pilotfish_agent.decode._runner import Decoders
 from pilotfish_agent.gpu.supervisor import Supervisor as GpuSupervisor
 from pilotfish_agent.hardware._context import HostContext
-from pilotfish_agent.hardware._exit_records import Feed
 from pilotfish_agent.hardware._processes import holder_of
 from pilotfish_agent.hardware._runner import Runner
 from pilotfish_agent.http_client import own_word
@@ -69,8 +68,8 @@ EVENTS = (
     RELOAD_FAILED,
 )
 
-STEP_SECONDS = 0.5
-"""Between two drains: rows are judged once a tick (seconds), so this is delay enough, at half a millisecond a step."""
+FAILED_SECONDS = 0.5
+"""From a failed step to the next one."""
 LISTEN_RETRY = 5.0
 SHARED = ".shared"
 """Folder beside those of the instances, whose names never begin with a dot."""
@@ -113,7 +112,7 @@ class Agent:
         self._scraper = Scraper(settings.section("scrape"), who, clock=around.clock, events=events)
         self._prober = Prober(settings.section("probe"), who, clock=around.clock, events=events)
         self._gpus = GpuSupervisor(settings.section("gpu"), settings.section("sample").interval, events=events)
-        host = HostContext(around.clock, state=handover.state_dir or None, exits=Feed.of("/sys"), gpus=self._gpus)
+        host = HostContext(around.clock, state=handover.state_dir or None, gpus=self._gpus)
         self._machine = Runner(host, events=events)
         self._pipeline = self._compose(host)
         self._exporter = Exporter()
@@ -126,6 +125,7 @@ class Agent:
         self._changing = asyncio.Lock()
         self._pool = ThreadPoolExecutor(1, "pf-pipeline")
         self._stop = asyncio.Event()
+        self._wake = asyncio.Event()  # a step is due, or it is time to leave
         self._tasks: set[asyncio.Task[Mapping[str, str]]] = set()
         self._exit_code = 0
 
@@ -186,10 +186,11 @@ class Agent:
         """Until the model ends or a signal comes; the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._leave)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         if self._around.handover.model_pidfd >= 0:
-            loop.add_reader(self._around.handover.model_pidfd, self._stop.set)
+            loop.add_reader(self._around.handover.model_pidfd, self._leave)
+        self._intake.hurry = partial(loop.call_soon_threadsafe, self._wake.set)
         self._take_in()
         await self._control.start()
         self._capture.start()
@@ -224,15 +225,14 @@ class Agent:
                 return
 
     async def _keep_time(self) -> None:
-        clock, heart = self._around.clock, self._around.heart
-        following = clock.monotonic()
+        """A step when one is due, or when the intake cannot wait. By timer and event: half the CPU of `wait_for`."""
+        loop, heart = asyncio.get_running_loop(), self._around.heart
         while not self._stop.is_set():
-            # No burst of steps after a pause: the next one is at least one period from now.
-            following = max(following, clock.monotonic() - STEP_SECONDS) + STEP_SECONDS
-            try:
-                await asyncio.wait_for(self._stop.wait(), max(following - clock.monotonic(), 0))
-            except TimeoutError:
-                pass
+            rest = FAILED_SECONDS if self._failures else self._pipeline.rest()
+            timer = loop.call_later(rest, self._wake.set)
+            await self._wake.wait()
+            timer.cancel()
+            self._wake.clear()
             if self._stop.is_set():
                 return
             await self._step()
@@ -252,7 +252,7 @@ class Agent:
             self._events.emit(STEP_FAILED, error=f"{type(error).__name__}: {error}", exc_info=True)
             if self._failures >= FAILURES:
                 self._exit_code = 1
-                self._stop.set()
+                self._leave()
 
     def _mind_memory(self) -> None:
         verdict = memory.verdict(self._components.resident(), self._around.settings.section("limits").memory)
@@ -261,7 +261,11 @@ class Agent:
         elif verdict == "over":
             self._events.emit(MEMORY_SHORT, resident=self._components.resident())
             self._exit_code = START_ANEW
-            self._stop.set()
+            self._leave()
+
+    def _leave(self) -> None:
+        self._stop.set()
+        self._wake.set()
 
     # -- changes while it runs
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["counter", "gauge", "histogram"]
 PREFIX = "pilotfish_"
@@ -69,9 +69,8 @@ class Distribution:
     total: float
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One series' present value.
+class Sample(NamedTuple):
+    """One series' present value. A tuple: hundreds are made each second, at a third of a frozen dataclass's cost.
 
     Attributes:
         metric: its declaration.

@@ -11,9 +11,23 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish_agent.capture.ports import PortFinder, descendants, listeners, other_network, sockets
+from pilotfish_agent.capture.ports import Listening, PortFinder, descendants, listeners, other_network, sockets
 from pilotfish_agent.capture.settings import MAX_PORTS
 from tests.capture_process.watched import Model, until
+
+
+def test_a_kept_socket_tells_the_same_and_is_made_anew_when_it_fails() -> None:
+    """One that has been closed under our feet, or timed out, costs one answer by a fresh one."""
+    kept = Listening()
+    with Model() as one:
+        port = one.open()
+        for _ in range(2):
+            assert port in kept().values()
+        assert kept._kernel is not None
+        os.close(kept._kernel.detach())
+        assert port in kept().values()
+        assert kept() == listeners()
+    kept.close()
 
 
 def test_ports_of_a_process_are_found_and_no_others() -> None:

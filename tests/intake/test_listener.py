@@ -8,6 +8,7 @@ import stat
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -168,6 +169,33 @@ def test_the_buffer_is_bounded_by_bytes_and_keeps_the_newest(tmp_path: Path, eve
     assert batch.rows + counters(intake)["intake_buffer"] == 20_000
     assert batch.rows * 8 < 20_000
     assert batch.features["x"][-1] == 199.0
+
+
+def test_somebody_is_called_once_before_the_buffer_is_full(tmp_path: Path, events: Events) -> None:
+    """Who drains once a second must come earlier when there is much; called again only when it has drained."""
+    calls: list[int] = []
+    called = threading.Event()
+
+    def hurry() -> None:
+        calls.append(1)
+        called.set()
+
+    one = frame([0.0] * 500)
+    intake = Intake(str(tmp_path / "intake.sock"), events=events, max_bytes=8 * (len(one) + listener.FRAME_OVERHEAD))
+    intake.hurry = hurry
+    intake.start()
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.connect(intake.path)
+            for expected in (1, 2):
+                called.clear()
+                for _ in range(3):
+                    sender.send(one)
+                assert called.wait(10)
+                intake.drain()
+                assert len(calls) == expected
+    finally:
+        intake.stop()
 
 
 def test_what_a_dropped_frame_says_of_lost_rows_is_kept(tmp_path: Path, events: Events) -> None:

@@ -32,6 +32,17 @@ def test_a_snapshot_comes_with_the_first_step_and_then_each_interval(rigged: Mak
     assert rig.step(0.5) is third
 
 
+def test_the_next_step_is_due_with_the_next_sample(rigged: Make) -> None:
+    """Each step wakes threads, which costs more than what it does: no more of them than there is work for."""
+    rig = rigged()
+    rig.step(0.0)
+    assert rig.pipeline.rest() == pytest.approx(1.0)
+    rig.clock.advance(0.75)
+    assert rig.pipeline.rest() == pytest.approx(0.25)
+    rig.clock.advance(5.0)
+    assert rig.pipeline.rest() == 0.0
+
+
 def test_rows_without_a_model_name_belong_to_the_agents_own(rigged: Make) -> None:
     """`Monitor()` without a name takes the agent's."""
     rig = rigged()

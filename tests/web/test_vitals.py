@@ -149,7 +149,9 @@ def test_without_a_past_throttling_is_that_of_the_whole_life_and_rates_are_left_
 def test_memory_is_marked_when_what_cannot_be_dropped_is_near_the_limit() -> None:
     """File cache fills every limit in time, and that is no fault."""
     usual = hardware(6)
-    full = tuple(replace(s, value=1.9 * 2**30) if "cgroup_memory_bytes" in s.metric.name else s for s in usual.samples)
+    full = tuple(
+        Sample(s.metric, s.labels, 1.9 * 2**30) if "cgroup_memory_bytes" in s.metric.name else s for s in usual.samples
+    )
     without = tuple(s for s in full if "reclaimable" not in s.metric.name)
     assert shown(replace(usual, samples=full))["Memory of the group"].tone == ""
     found = shown(replace(usual, samples=without))["Memory of the group"]
@@ -202,5 +204,5 @@ def test_everything_stands_on_the_page() -> None:
 def test_no_number_breaks_the_page(values: dict[str, float]) -> None:
     """Zeros, infinities, negative numbers: text all the same."""
     usual = hardware(6)
-    samples = tuple(replace(s, value=values.get(s.metric.name, s.value)) for s in usual.samples)
+    samples = tuple(Sample(s.metric, s.labels, values.get(s.metric.name, s.value)) for s in usual.samples)
     assert page.html(replace(usual, samples=samples))

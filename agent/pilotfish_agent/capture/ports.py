@@ -7,6 +7,7 @@ processes are read only when there is a listening socket nobody has looked for, 
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import struct
@@ -58,6 +59,7 @@ class PortFinder:
         proc: where the proc file system is.
         budget: CPU seconds a call.
         clock: monotonic seconds.
+        listening: asks for the listening sockets, as `listeners`.
     """
 
     def __init__(
@@ -67,11 +69,13 @@ class PortFinder:
         proc: str = "/proc",
         budget: float = BUDGET,
         clock: Callable[[], float] = time.monotonic,
+        listening: Callable[[str], Mapping[int, int]] | None = None,
     ) -> None:
         self.ignore = frozenset(ignore)
         self._proc = proc
         self._budget = budget
         self._clock = clock
+        self._listening = listening or listeners
         self._roots: frozenset[int] = frozenset()
         self._owned: set[int] = set()
         self._foreign: set[int] = set()
@@ -82,7 +86,7 @@ class PortFinder:
 
     def look(self, roots: Sequence[int]) -> Found:
         """The TCP ports on which ``roots`` and their descendants listen, by (PID of) our own /proc."""
-        listening = listeners(self._proc)
+        listening = self._listening(self._proc)
         now = self._clock()
         self._turn_to(frozenset(roots), now)
         self._owned &= listening.keys()
@@ -170,21 +174,51 @@ def listeners(proc: str = "/proc") -> dict[int, int]:
     """Inode -> port of every listening TCP socket of our network namespace."""
     if proc == "/proc":
         try:
-            return dict(pair for family in (socket.AF_INET, socket.AF_INET6) for pair in _dump(family))
+            with _kernel() as kernel:
+                return _dump(kernel)
         except (OSError, struct.error):
             pass  # no inet_diag here: a sandbox, a kernel without the module
     return dict(pair for name in ("tcp", "tcp6") for pair in _table(f"{proc}/net/{name}"))
 
 
-def _dump(family: int) -> Iterator[tuple[int, int]]:
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as kernel:
-        kernel.settimeout(1.0)
+class Listening:
+    """`listeners` through one kept socket, for who asks each second: to make one is half of the cost."""
+
+    def __init__(self) -> None:
+        self._kernel: socket.socket | None = None
+
+    def __call__(self, proc: str = "/proc") -> dict[int, int]:
+        """As `listeners`."""
+        try:
+            self._kernel = self._kernel or _kernel()
+            return _dump(self._kernel)
+        except (OSError, struct.error):
+            self.close()  # what it still holds is the answer to an old question
+            return listeners(proc)
+
+    def close(self) -> None:
+        """Closes the socket; the next call makes another."""
+        if self._kernel is not None:
+            self._kernel.close()
+            self._kernel = None
+
+
+def _kernel() -> socket.socket:
+    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
+    made.settimeout(1.0)
+    return made
+
+
+def _dump(kernel: socket.socket) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for family in (socket.AF_INET, socket.AF_INET6):
         request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _LISTENING)
         kernel.send(_HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _DUMP, 1, 0) + request)
         whole = False
         while not whole:
-            found, whole = sockets(kernel.recv(1 << 16))
-            yield from found
+            pairs, whole = sockets(kernel.recv(1 << 16))
+            found.update(pairs)
+    return found
 
 
 def sockets(data: bytes) -> tuple[list[tuple[int, int]], bool]:
@@ -223,6 +257,12 @@ def _table(path: str) -> Iterator[tuple[int, int]]:
 def other_network(pid: int, proc: str = "/proc") -> bool:
     """Whether a process is known to be in another network namespace than we are."""
     try:
-        return os.readlink(f"{proc}/{pid}/ns/net") != os.readlink(f"{proc}/self/ns/net")
+        return os.readlink(f"{proc}/{pid}/ns/net") != _network(proc)
     except OSError:
         return False  # not ours to see (it needs the rights of ptrace), or ended
+
+
+@functools.cache
+def _network(proc: str) -> str:
+    """Our own network namespace, which we never leave."""
+    return os.readlink(f"{proc}/self/ns/net")

@@ -18,7 +18,7 @@ from typing import Any, Final
 from pilotfish_agent.capture import rights
 from pilotfish_agent.capture._child import Child
 from pilotfish_agent.capture.control import BEAT_SECONDS, CODE_UNAVAILABLE, IN_FLIGHT, Orders, RelayOrders
-from pilotfish_agent.capture.ports import Found, PortFinder, other_network
+from pilotfish_agent.capture.ports import Found, Listening, PortFinder, other_network
 from pilotfish_agent.capture.settings import MAX_PORTS, Config
 from pilotfish_agent.capture.view import View, group, sealed, total
 from pilotfish_agent.launch.guard import Backoff
@@ -92,6 +92,7 @@ class Supervisor:
         self._scraped = scraped
         self._sealed: tuple[int, ...] | None = None
         self._finders: dict[str, PortFinder] = {}
+        self._listening = Listening()
         self._trees: tuple[tuple[str, tuple[int, ...]], ...] = ()
         self._child: Child | None = None
         self._backoff = Backoff()
@@ -187,6 +188,7 @@ class Supervisor:
                     return
         finally:
             self._end(END_SECONDS)
+            self._listening.close()
 
     def _step_safely(self, now: float) -> None:
         try:
@@ -237,7 +239,9 @@ class Supervisor:
         whole = all(one.whole for one in found.values())
         eager = now < self._eager_until and not (ports and whole)
         self._next_look = now + (BEAT_SECONDS if eager else LOOK_SECONDS)
-        self._show(by_target={name: frozenset(one.ports) for name, one in found.items()})
+        by_target = {name: frozenset(one.ports) for name, one in found.items()}
+        if by_target != self.view.by_target:
+            self._show(by_target=by_target)
         if apart:
             self._set_ports((), now)
         elif trees or ports:  # a model that has gone keeps its ports: it may be back at once
@@ -250,7 +254,9 @@ class Supervisor:
         self._events.emit(UNAVAILABLE, reason="not_supported", words=words)
 
     def _find(self, name: str, pids: tuple[int, ...]) -> Found:
-        return self._finders.setdefault(name, PortFinder(self._config.ignore_ports)).look(pids)
+        if name not in self._finders:
+            self._finders[name] = PortFinder(self._config.ignore_ports, listening=self._listening)
+        return self._finders[name].look(pids)
 
     def _set_ports(self, ports: tuple[int, ...], now: float) -> None:
         if ports == self._orders.ports or (not ports and self._asked == "relay" and self._orders.ports):

@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from pilotfish import exchange, wire
 from pilotfish_agent import old_socket
@@ -26,6 +26,8 @@ from pilotfish_core.nouns import ObservationBatch
 
 MAX_BYTES = 16 << 20
 """Of datagrams that wait for `drain`: 1 s of 100,000 rows/s with 16 features."""
+HURRY = 0.25
+"""Share of it from which somebody should drain soon."""
 FRAME_OVERHEAD = 192  # what a small datagram costs in memory beside its bytes: objects, list slot
 RECEIVE_BUFFER = 4 << 20
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
@@ -67,6 +69,7 @@ class Intake:
 
     Attributes:
         group: as given; may be set until `start`.
+        hurry: called, from the thread, when much waits for `drain`; may be set until `start`.
         listening: the socket is there and the thread drains it.
     """
 
@@ -74,6 +77,8 @@ class Intake:
         self.path = path
         self.listening = False
         self.group = group
+        self.hurry: Callable[[], object] | None = None
+        self._hurried = False
         self._max_bytes = max_bytes
         self._events = events
         self._lock = threading.Lock()
@@ -158,6 +163,7 @@ class Intake:
             self._take_all(self._socket)
         with self._lock:
             waiting, self._frames, self._bytes = self._frames, deque(), 0
+            self._hurried = False
         self._captured += [data for _, data in waiting if data[:2] == exchange.MAGIC]
         return [(sender, data) for sender, data in waiting if data[:2] != exchange.MAGIC]
 
@@ -186,6 +192,9 @@ class Intake:
             while not stopping:
                 stopping = any(fd == stopper[0] for fd, _ in poller.poll())
                 self._take_all(connection)
+                if self.hurry is not None and not self._hurried and self._bytes > HURRY * self._max_bytes:
+                    self._hurried = True
+                    self.hurry()
         except OSError as error:
             self.listening = False
             self._events.emit(SOCKET_FAILED, path=self.path, error=str(error))

@@ -42,6 +42,10 @@ METRICS = (RELOAD_OK, RELOAD_TIME)
 MODEL_FOUND = Event("model_found", "info", "A model is seen for the first time.")
 EVENTS = (MODEL_FOUND,)
 
+REST_SECONDS = 1.0
+"""Between two steps at the most: rows are judged once a tick of seconds, so this is delay enough."""
+BEHIND_SECONDS = 0.5
+"""The same while copies of exchanges wait: see `traffic.DECODE_SECONDS`."""
 SAVE_SECONDS = 60.0
 KEEP_SECONDS = 600.0
 """Between two savings of the history, up to 8 MiB each: what a crash may cost of it."""
@@ -148,7 +152,7 @@ class Pipeline:
         self._models: dict[str, WatchedModel] = {}
         self._given_to: str | None = None
         self._expected = budget.remembered(terms.folder, clock.wall())
-        self._next_sample = self._next_save = clock.monotonic()
+        self._next_sample = self._next_save = self._stepped = clock.monotonic()
         self._next_keep = self._next_save + KEEP_SECONDS
         self._version = version("pilotfish")
         self._finished = False
@@ -160,6 +164,7 @@ class Pipeline:
     def step(self) -> None:
         """Takes in what has come, closes ticks, and publishes a Snapshot when the sample interval has passed."""
         now, monotonic = self._clock.wall(), self._clock.monotonic()
+        self._stepped = monotonic
         for batch in self._traffic.step(monotonic, last=self._finished):
             self._model(batch.model).add(batch, now)
         busy = any(m.worker_pid is not None for m in self._models.values())
@@ -177,6 +182,11 @@ class Pipeline:
             # After a pause (SIGSTOP, a starved machine) one sample, not one for each that was missed.
             self._next_sample = following if following > monotonic else monotonic + self._interval
             self._publish(now)
+
+    def rest(self) -> float:
+        """Seconds until the next step is due."""
+        longest = BEHIND_SECONDS if self._traffic.behind else REST_SECONDS
+        return max(min(self._next_sample, self._stepped + longest) - self._clock.monotonic(), 0.0)
 
     def save(self) -> None:
         """Checkpoints every model."""

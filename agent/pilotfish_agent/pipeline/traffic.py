@@ -39,7 +39,7 @@ UNREADABLE = Metric(
 METRICS = (UNREADABLE,)
 
 DECODE_SECONDS: Final = 0.25
-"""CPU seconds of one step, which comes twice a second, that copies are decoded for: half a core at the very most."""
+"""CPU seconds of one step, which comes twice a second while copies wait, that they are decoded for: half a core."""
 BACKLOG_BYTES: Final = 16 << 20
 BACKLOG: Final = "copy_backlog"
 """Reason of copies that were not decoded because there were too many: two seconds of the largest budget."""
@@ -165,6 +165,11 @@ class Traffic:
             left = exchange.record_of(packed)
             if left is not None:
                 gone.add_one(*left)
+
+    @property
+    def behind(self) -> bool:
+        """Whether copies wait for the next step."""
+        return bool(self._backlog)
 
     def _decode(self, now: float) -> None:
         if not self._backlog:
