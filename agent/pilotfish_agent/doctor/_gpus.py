@@ -22,7 +22,8 @@ _LOOK: Final = 0.01
 @contextmanager
 def asked(config: Config) -> Iterator[GpuSource]:
     """Who knows of them; where there is no driver, at once."""
-    supervisor = Supervisor(config, INTERVAL, events=Events(SystemClock()))
+    quiet = Events(SystemClock(), burst=0)  # the findings say it all
+    supervisor = Supervisor(config, INTERVAL, events=quiet)
     supervisor.start()
     try:
         _wait(lambda: supervisor.report.reason != "no_data", START_SECONDS + (OPEN_DEADLINES + 1) * config.deadline)
