@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
+from pilotfish_agent.hardware._procfs import ProcessFiles
 from pilotfish_agent.hardware._tree import THREADS_EVERY, ProcessTree
 from pilotfish_core.clock import ManualClock
 from tests.hardware.fake_proc import FakeProc
@@ -145,6 +147,42 @@ def test_a_root_above_the_old_one_is_the_main_process(proc: FakeProc) -> None:
     assert pids(watched) == [10, 11, 12]
     assert [watched.role(m) for m in watched.members] == ["main", "worker", "worker"]
     assert watched.restarts == 0
+
+
+def test_a_root_below_the_old_one_is_the_same_member(proc: FakeProc) -> None:
+    """A launcher was found first, then the server below it."""
+    watched = tree(proc)
+    watched.scan()
+    below = watched.members[1]
+    watched.follow(11, 101, restarted=False)
+    assert sorted(pids(watched)) == [10, 11, 12]
+    assert watched.root is below
+    assert [watched.role(m) for m in watched.members] == ["main", "worker", "worker"]
+
+
+def test_a_root_that_has_ended_is_not_found_again(proc: FakeProc) -> None:
+    """A process with its number, started in the same clock tick, is not it."""
+    watched = tree(proc)
+    watched.scan()
+    proc.reap(10)
+    watched.scan()
+    proc.spawn(10, 1, 100)
+    assert 10 not in pids(watched)
+    watched.follow(10, 100)
+    assert 10 in pids(watched)
+
+
+def test_a_member_without_a_descriptor_left_is_not_dead(proc: FakeProc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of ours says nothing of the process: it keeps its last numbers."""
+    watched = tree(proc)
+    watched.scan()
+
+    def refused(files: ProcessFiles, name: str) -> bytes:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(ProcessFiles, "read", refused)
+    assert pids(watched) == [10, 11, 12]
+    assert not sum(watched.exits.values())
 
 
 def test_daemons_are_taken_from_whom_the_tree_asks(proc: FakeProc) -> None:

@@ -150,6 +150,11 @@ class ProcessTree:
         """What a member does: ``main`` for the root, else one of `_roles.ROLES`."""
         return _roles.MAIN if member.key == self._root else member.role
 
+    def ended(self) -> list[Key]:
+        """Members that have ended since the scan: what was asked by number may be of another process by now."""
+        over = {fd for fd, _ in self._exiting.poll(0)}
+        return [m.key for m in self.members if m.pidfd in over and not m.ended]
+
     def follow(self, root_pid: int, start_time: int | None, *, restarted: bool = True) -> None:
         """Goes on with another root; counts and sums go on too.
 
@@ -171,7 +176,7 @@ class ProcessTree:
             self._next_slow = now + THREADS_EVERY
         self.other = 0
         self._gone.clear()
-        if self._root[0] not in self._members:
+        if not self._seen_root:  # who has its number after it is somebody else, started in the same clock tick or not
             self._add_root()
         ended = {fd for fd, _ in self._exiting.poll(0)}
         queue = list(self._members.values())
@@ -211,15 +216,18 @@ class ProcessTree:
 
     def _add_root(self) -> None:
         pid, start_time = self._root
-        member = self._open(pid, None)
+        known = self._members.get(pid)
+        member = known or self._open(pid, None)
         if member is None:
             return
         if start_time is not None and member.key[1] != start_time:
-            self._drop(member)  # somebody else has the number now
+            if known is None:
+                self._drop(member)  # somebody else has the number now
             return
         self._root = member.key
         self._seen_root = True
         self._members = {pid: member, **self._members}  # parents come first
+        self._changed()
 
     def _open(self, pid: int, parent: Key | None) -> Member | None:
         try:
@@ -251,12 +259,14 @@ class ProcessTree:
         """
         try:
             stat = member.files.parsed("stat", parse_stat)
-        except (OSError, ValueError):
+        except (ProcessLookupError, FileNotFoundError, ValueError):
             self._count_exit(member, _exits.wait_status(member.pidfd) if member.pidfd is not None else None)
             self.ends.gone(member.key)
             self._drop(member)
             self._gone.add(member.pid)
             return False
+        except OSError:  # it may well live: no descriptor is left, say
+            stat = member.stat
         if stat is not member.stat:
             if not member.settled or stat.comm != member.stat.comm:
                 member.settled = True

@@ -50,6 +50,8 @@ class _Scheduling:
             else:
                 ask = self._taskstats.read
                 found = per_member(tree, lambda member: ask(member.key[0]))
+                for key in tree.ended():
+                    found.pop(key, None)
         except Refused as refused:
             return absent("scheduling", METRICS, refused.reason)
         ends = tree.ends
