@@ -72,6 +72,10 @@ def parse(expr: str) -> Parsed:
             end = _closing(tokens, i + 1, ")")
             found.grouped |= {t for k, t in tokens[i + 2 : end] if k == "name"}
             i = end
+        elif (
+            kind == "sign" and text == "$"
+        ):  # a variable of the dashboard: of a duration, where none stands in brackets
+            i += 1
         elif kind == "name" and text.lower() not in _WORDS and following != "(" and not _aggregates(tokens, i):
             i = _selector(tokens, i, text, tuple(reversed([a for a in around if a])), found)
             continue

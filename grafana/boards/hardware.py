@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from grafana.boards import hardware_energy, hardware_gpu, hardware_group, hardware_host
 from grafana.boards.board import Board
-from grafana.boards.panels import PLAIN, Panel, ask, course, dial, now, number, rows, sheet
+from grafana.boards.panels import PLAIN, Panel, ask, bars, course, dial, now, number, rows, sheet
 from grafana.boards.promql import WINDOW, events, most, of, rate, total
 
 _ONE = ("instance", "target")
@@ -18,8 +19,12 @@ def board() -> Board:
     made.row("At a glance", *_glance())
     made.row("CPU", *_cpu())
     made.row("Memory", *_memory())
+    made.row("Control group: limits and pressure", *hardware_group.panels())
+    made.closed("GPUs", *hardware_gpu.panels())
+    made.row("Energy, and what a call costs", *hardware_energy.panels())
     made.row("Files and storage", *_files())
     made.row("Ends and starts", *_lifecycle())
+    made.row("Host", *hardware_host.panels())
     made.row("What watching costs", *_cost())
     made.row("What the agent cannot see", *_blind())
     return made
@@ -88,7 +93,16 @@ def _cpu() -> list[Panel]:
             "User and system time, ended children included. Much system time: many small calls or page faults.",
             ask(total(rate(of("process_cpu_seconds_total")), *_ONE, "mode"), _NAME + " {{mode}}"),
             stacked=True,
-            w=12,
+            w=8,
+            empty=_NONE,
+        ),
+        course(
+            "CPU cores by role",
+            "Of the main process, its workers and what else it starts. other: of processes that ended between two "
+            "samples; much of it: something starts many short ones.",
+            ask(total(rate(of("process_role_cpu_seconds_total")), *_ONE, "role"), _NAME + " {{role}}"),
+            stacked=True,
+            w=8,
             empty=_NONE,
         ),
         course(
@@ -96,7 +110,7 @@ def _cpu() -> list[Panel]:
             "Seconds a second that ready threads waited (saturation). It rises with the duration "
             "of calls: fewer threads, more CPUs or a higher limit.",
             ask(total(rate(of("process_run_delay_seconds_total")), *_ONE), _NAME),
-            w=12,
+            w=8,
             empty="not readable",
         ),
         course(
@@ -119,6 +133,7 @@ def _cpu() -> list[Panel]:
 
 
 def _memory() -> list[Panel]:
+    by_role = total(of("process_role_resident_memory_bytes"), *_ONE, "role")
     return [
         course(
             "Memory by kind",
@@ -126,15 +141,25 @@ def _memory() -> list[Panel]:
             ask(total(of("process_memory_bytes"), *_ONE, "kind"), _NAME + " {{kind}}"),
             unit="bytes",
             stacked=True,
-            w=12,
+            w=8,
             empty="not readable",
         ),
         course(
             "Resident memory",
-            "Compare with the limit of the container: the kernel kills at it.",
+            "Compare with the limit of the control group, below: the kernel kills at it.",
             ask(total(of("process_resident_memory_bytes"), *_ONE), _NAME),
             unit="bytes",
-            w=6,
+            w=4,
+            empty="not readable",
+        ),
+        course(
+            "Memory by role",
+            "Of the main process, its workers and what else it starts. One role that grows: look there; all workers "
+            "alike: each holds a copy of the model, so fewer of them or one shared mapping.",
+            ask(by_role, _NAME + " {{role}}"),
+            unit="bytes",
+            stacked=True,
+            w=8,
             empty="not readable",
         ),
         course(
@@ -142,7 +167,7 @@ def _memory() -> list[Panel]:
             "major: waited for storage; it swaps or loads weights again. minor: memory is given back and taken again.",
             ask(total(rate(of("process_page_faults_total")), *_ONE, "kind"), _NAME + " {{kind}}"),
             unit="cps",
-            w=6,
+            w=4,
             empty=_NONE,
         ),
     ]
@@ -182,12 +207,12 @@ def _lifecycle() -> list[Panel]:
     return [
         course(
             "Ends and restarts",
-            "Processes that ended, by cause, and main processes that came back. signal: perhaps "
-            "the kernel, out of memory; exit_nonzero of workers is what a server hides. Read the log of that time.",
+            "Processes that ended, by cause, and main processes that came back. oom: the kernel killed it for memory; "
+            "signal: somebody did; exit_nonzero of workers is what a server hides. Read the log of that time.",
             ask(back, _NAME + " restarts"),
             ask(ended, _NAME + " {{cause}}"),
             bars=True,
-            w=12,
+            w=9,
             empty=_NONE,
         ),
         sheet(
@@ -198,8 +223,18 @@ def _lifecycle() -> list[Panel]:
             ("Restarts", "short", rows(events(of("process_restarts_total"), *_ONE))),
             ("Ends", "short", rows(events(of("process_exits_total"), *_ONE))),
             order=("target", "instance"),
-            w=12,
+            w=10,
             empty=_NONE,
+        ),
+        bars(
+            "Start-up time",
+            "Of the last start, by phase: until its first own line of code, until it listens or loads no more, until "
+            "it answers. load grows with the artifact: keep it on local storage, or in a format that is mapped.",
+            now(most(of("model_startup_duration_seconds"), *_ONE, "phase"), _NAME + " {{phase}}"),
+            unit="s",
+            steps=PLAIN,
+            w=5,
+            empty="no start was seen",
         ),
     ]
 
@@ -272,6 +307,7 @@ def _blind() -> list[Panel]:
             "reason's line in docs/alerts.md (PilotfishRowsDropped) says what to do.",
             ask(total(rate(of("capture_dropped_total")), "instance", "reason"), lost),
             ask(total(rate(of("series_dropped_total")), "instance", "metric"), "series of {{metric}} on {{instance}}"),
+            ask(total(rate(of("exit_records_lost_total")), "instance"), "exit records on {{instance}}"),
             unit="cps",
             w=8,
             empty="nothing can be dropped",
@@ -300,6 +336,7 @@ def _blind() -> list[Panel]:
             ("", "short", rows(most(of("signal_unavailable"), "instance", "collector", "signal", "reason"))),
             w=8,
             order=("signal", "reason", "collector", "instance"),
+            widths={"signal": 280, "reason": 110},
             empty="all signals are there",
         ),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grafana.boards import hardware_group
 from grafana.boards.board import Board
 from grafana.boards.panels import ANY_IS_BAD, PLAIN, Panel, ask, bars, course, now, number, rows, sheet
 from grafana.boards.promql import alerts, events, increase, most, of, quantile, rate, share, total, up
@@ -21,6 +22,7 @@ def board() -> Board:
     made.row("Models", _models())
     made.row("Traffic", *_traffic())
     made.row("Drift", *_drift())
+    made.row("Limits", *_limits())
     made.row("Alerts and agents", *_alerts(), _agents())
     return made
 
@@ -163,6 +165,53 @@ def _drift() -> list[Panel]:
             w=6,
             steps=PLAIN,
             empty="no model with a reference",
+        ),
+    ]
+
+
+def _limits() -> list[Panel]:
+    return [
+        number(
+            "Held back by its CPU limit",
+            "Of the process that is throttled most: the share of CPU periods in which it stood still. Over a quarter "
+            "the alert fires: fewer threads or a higher limit (Hardware).",
+            ask(most(hardware_group.throttled("instance", "target"))),
+            unit="percentunit",
+            steps=((None, "green"), (0.1, "orange"), (0.25, "red")),
+            line=True,
+            w=6,
+            empty="no CPU limit",
+        ),
+        number(
+            "Memory, nearest to its limit",
+            "Of the control group that is fullest, without cache that can be dropped. At 100 % the kernel kills: see "
+            "memory by kind in Hardware for what grows.",
+            ask(hardware_group.filled()),
+            unit="percentunit",
+            steps=((None, "green"), (0.8, "orange"), (0.9, "red")),
+            line=True,
+            w=6,
+            empty="no memory limit",
+        ),
+        number(
+            "Killed for memory in the shown time",
+            "Processes that the kernel killed in the models' control groups; a server whose worker is gone lives on. "
+            "Raise the limit or lower the number of workers.",
+            now(events(of("cgroup_oom_kills_total"))),
+            steps=ANY_IS_BAD,
+            w=6,
+            empty="not readable",
+        ),
+        number(
+            "Busiest GPU",
+            "Share of the time in which any kernel ran. 100 % is not yet saturated: Hardware has what its SMs and "
+            "tensor cores do.",
+            ask(most(of("gpu_utilization_ratio"))),
+            unit="percentunit",
+            steps=PLAIN,
+            line=True,
+            w=6,
+            empty="no GPU",
         ),
     ]
 

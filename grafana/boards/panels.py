@@ -176,17 +176,21 @@ def sheet(
     unit: str = "short",
     order: Sequence[str] = (),
     hidden: Sequence[str] = (),
+    widths: Mapping[str, int] | None = None,
     empty: str = "no data",
 ) -> Panel:
     """A table: queries that have the same labels become its columns.
 
     ``columns`` are (heading, unit, query); an empty heading hides the value, for a query whose labels are the news.
     ``order``: labels, as columns in that order before the values. ``hidden``: labels that are not shown.
+    ``widths``: pixels of the columns of some labels; the others share the rest.
     """
     panel = table.Panel().show_header(True).cell_height(kinds.TableCellHeight.SM)
     several = len(columns) > 1
     names = [f"Value #{_letter(i)}" if several else "Value" for i in range(len(columns))]
     panel = panel.override_by_field_type("string", [nouns.DynamicConfigValue("noValue", _GAP)])
+    for label, pixels in (widths or {}).items():
+        panel = panel.override_by_name(label, [nouns.DynamicConfigValue("custom.width", pixels)])
     excluded = dict.fromkeys(("Time", *hidden), True)
     for name, (heading, its_unit, _) in zip(names, columns, strict=True):
         if not heading:

@@ -81,6 +81,16 @@ def events(series: str, *by: str, window: str = RANGE) -> str:
     return f"round({total(increase(series, window), *by)})"
 
 
+def born(series: str, window: str = WINDOW) -> str:
+    """Of a counter that begins at its first event: its series that were not there a window ago, with their count.
+
+    A series that is born at 1 has not increased; without this the first event of each kind would be seen by nobody.
+    """
+    name, _, rest = series.partition("{")
+    alone = f'{{__name__="{name}",{rest}'
+    return f"({alone} unless {alone} offset {window})"
+
+
 def total(expr: str, *by: str) -> str:
     """Sum."""
     return f"{_over('sum', by)} ({expr})"

@@ -16,6 +16,7 @@ from typing import Any, Final
 from playwright.sync_api import Browser, ConsoleMessage
 
 from grafana.proof.bundle import MissingError
+from grafana.proof.gpus import NAME
 from tests.chromium import MISSING, chromium, installed
 
 WIDTH: Final = 1600
@@ -25,6 +26,8 @@ PAGE: Final = (
     b'<!doctype html><meta charset="utf-8"><title>proof</title><link rel="stylesheet" href="/main.css">'
     b'<body style="margin:0;background:#111217"><div id="root"></div><script src="/main.js"></script>'
 )
+NOTE: Final = f"a story played for this picture; GPU: {NAME}, a driver library that plays one"
+"""Stands in every picture."""
 READ: Final = (Path(__file__).parent / "read.js").read_text(encoding="utf-8")
 
 
@@ -131,6 +134,7 @@ class Studio:
             "span": when.span,
             "scrape": when.scrape,
             "width": WIDTH,
+            "note": NOTE,
         }
         try:
             page.clock.set_fixed_time(when.now)  # "2 minutes ago" is of the shown end

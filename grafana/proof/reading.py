@@ -21,6 +21,8 @@ COUNTS: Final = {"": 1.0, "K": 1e3, "M": 1e6, "Mil": 1e6, "B": 1e9, "Bil": 1e9, 
 SMALL: Final = {"m": 1e-3, "µ": 1e-6, "n": 1e-9}
 BINARY: Final = {"": 1.0} | {f"{letter}i": 1024.0**n for n, letter in enumerate("KMGTP", 1)}
 DECIMAL: Final = {"": 1.0} | {letter: 1000.0**n for n, letter in enumerate(("k", "M", "G", "T", "P"), 1)}
+PREFIXED: Final = {"watt": "W", "joule": "J", "hertz": "Hz"}
+"""Units of SI, with any prefix before them."""
 SUFFIXED: Final = {
     "reqps": "req/s", "ops": "ops/s", "cps": "c/s", "wps": "wr/s", "rps": "rd/s", "iops": "io/s", "eps": "evt/s",
     "mps": "msg/s", "recps": "rec/s", "rowsps": "rows/s", "cpm": "c/m", "opm": "ops/m",
@@ -100,6 +102,10 @@ def _factors(unit: str) -> Mapping[str, float]:
         words = SUFFIXED.get(unit) or unit.removeprefix("suffix:").strip()
         plain = unit.startswith("suffix:")
         return {f"{p} {words}".strip(): n for p, n in COUNTS.items() if not (plain and p)} | {words: 1.0}
+    if unit in PREFIXED:
+        return {p + PREFIXED[unit]: n for p, n in (DECIMAL | SMALL).items()}
+    if unit == "celsius":
+        return {"°C": 1.0}
     if unit == "short":
         return COUNTS | SMALL
     return {"": 1.0}

@@ -4,11 +4,12 @@
 | --- | --- | --- |
 | digits | `run`, SDK, relay, probe | features, classes, scores, drift (noise on the images) |
 | ages | `attach --port`, relay, canary | a killed worker, a restart with a new version, errors of all kinds |
-| tiny | `attach --pid`, relay, scrape of llama.cpp, of vLLM's page | tokens, streams, the servers' own metrics |
-| diabetes | `run`, SDK, its agent killed once | predictions that are numbers |
+| tiny | `attach --pid`, relay, scrape of llama.cpp, of vLLM's page | tokens, streams, the servers' own metrics, a GPU |
+| diabetes | `run`, SDK, a control group with limits, its agent killed once | predictions that are numbers; limits |
 
-A relay needs no right that a test machine may not have. Models and agents end before anything is drawn: what is
-drawn is the past, so that it stands still and the browser has the CPU for itself.
+The GPU is played by a driver library (`grafana.proof.gpus`), and its name says so. A relay needs no right that a test
+machine may not have. Models and agents end before anything is drawn: what is drawn is the past, so that it stands still
+and the browser has the CPU for itself.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import time
 import urllib.error
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,10 +32,12 @@ from benchmarks.servers.app import classify
 from benchmarks.servers.starters import free_port, llama, started
 from examples.digits import demo
 from grafana.proof.bundle import MissingError
+from grafana.proof.gpus import Played
 from grafana.proof.load import Ages, Digits, Load, talk
 from grafana.proof.prometheus import Prometheus
 from grafana.proof.vllm import replayed
-from pilotfish_alerts import fleet, generate
+from pilotfish_alerts import efficiency, fleet, generate
+from tests.limits import limited
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TICK: Final = "1s"
@@ -47,6 +50,10 @@ RATE_S: Final = 5
 """What a rate needs at the begin: the shown range begins when every panel can have data."""
 DOWN_S: Final = 4.0
 """Between two versions: longer than from one probe to the next."""
+CORES: Final = 0.4
+MEMORY: Final = 400 * 2**20
+"""What the control group of diabetes may use: enough to work, not enough to be fitted anew without waiting."""
+HUNGRY: Final = "hungry"
 SETTLED_S: Final = 2
 """The shown range ends this long before the last scrape, where every target has been scraped."""
 
@@ -86,12 +93,13 @@ def agent(folder: Path, name: str) -> Agent:
 
 
 @contextlib.contextmanager
-def running(command: list[str], place: demo.Place, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str], place: demo.Place, log: Path, environ: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own; ended with SIGTERM, then SIGKILL."""
     with log.open("ab") as out:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=place.environment, stdout=out, stderr=out, start_new_session=True
-        )
+        env = place.environment | dict(environ or {})
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out, start_new_session=True)
     try:
         yield process
     finally:
@@ -113,7 +121,9 @@ def prometheus(folder: Path, targets: list[int], data: Path) -> Iterator[Prometh
     if shutil.which("prometheus") is None:
         raise MissingError("prometheus is not installed: apt-get install prometheus (or make system-deps)")
     # An hour's rules in the minutes of the proof: evaluated each second, and of what rows there are.
-    rules = generate.prometheus({"fleet_minimum_rows": "100"}).replace(f"interval: {fleet.INTERVAL}", "interval: 1s")
+    rules = generate.prometheus({"fleet_minimum_rows": "100"})
+    for seldom in {fleet.INTERVAL, efficiency.INTERVAL}:
+        rules = rules.replace(f"interval: {seldom}", "interval: 1s")
     (folder / "rules.yml").write_text(rules, encoding="utf-8")
     scrape = {"job_name": "pilotfish", "static_configs": [{"targets": [f"127.0.0.1:{p}" for p in targets]}]}
     often = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
@@ -222,7 +232,7 @@ def ages(stack: contextlib.ExitStack, mine: Agent) -> Application:
 
 
 def language(stack: contextlib.ExitStack, mine: Agent) -> None:
-    """llama.cpp with random weights, its own metrics scraped; vLLM's beside, and a page that is none."""
+    """llama.cpp with random weights, its own metrics scraped; vLLM's beside, a page that is none, and a played GPU."""
     served = stack.enter_context(llama())
     other = free_port()
     stack.enter_context(replayed(other))
@@ -233,16 +243,23 @@ def language(stack: contextlib.ExitStack, mine: Agent) -> None:
     ]
     probe = {"url": f"http://127.0.0.1:{served.port}/health", "interval": "2s"}
     options = ("--pid", str(served.pid), "--model", "tiny", *mine.relayed)
-    command = mine.command("attach", *options, config={"scrape": pages, "probe": probe})
-    stack.enter_context(running(command, mine.place, mine.place.folder / "log"))
+    gpu = Played(mine.place.folder)
+    config = {"scrape": pages, "probe": probe, "gpu": {"library": str(gpu.library)}}
+    command = mine.command("attach", *options, config=config)
+    stack.enter_context(running(command, mine.place, mine.place.folder / "log", gpu.environ))
+    gpu.start(served.pid)
+    stack.callback(gpu.end)
     loads(stack, [Load(mine.relay, 3, talk, seed) for seed in (7, 8, 9)])
 
 
 def diabetes(stack: contextlib.ExitStack, mine: Agent) -> None:
-    """A regression without HTTP."""
+    """A regression without HTTP, in a control group of its own where this machine allows one."""
     script, rows = [sys.executable, "-m", "grafana.proof.diabetes"], mine.place.folder / "rows.jsonl"
     subprocess.run([*script, "rows", str(rows)], cwd=ROOT, check=True)
-    command = mine.command("run", "--reference", rows, "--capture", "off", "--", *script, "serve", config={})
+    limits = stack.enter_context(limited("pf-proof", cores=CORES, memory=MEMORY))
+    serve = [*script, "serve", str(mine.place.folder / HUNGRY)]
+    serve = serve if limits is None else [limits.script(mine.place.folder / "diabetes", serve)]
+    command = mine.command("run", "--reference", rows, "--capture", "off", "--", *serve, config={})
     stack.enter_context(running(command, mine.place, mine.place.folder / "log"))
 
 
@@ -287,6 +304,7 @@ def play(found: Prometheus, agents: dict[str, Agent], say: Callable[[str], None]
         application.kill_a_worker()
         kill_the_agent(agents["diabetes"])
         time.sleep(CLEAN_S / 2)
+        (agents["diabetes"].place.folder / HUNGRY).touch()
         images.shifted.set()
         application.restart("4")
         alarm = 'max(pilotfish_drift_alert_severity{severity=~"warning|critical",model="digits"}) == 1'

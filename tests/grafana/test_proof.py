@@ -30,6 +30,10 @@ PLAIN = Settings("none", (), None, False)
         ("12.3 kB/s", "Bps", 12_345.0),
         ("1.40 K", "short", 1_398.0),
         ("-3", "none", -3.2),
+        ("352 W", "watt", 351.9),
+        ("4.82 mJ", "joule", 0.004819),
+        ("1.98 GHz", "hertz", 1_980_000_000.0),
+        ("61.5 °C", "celsius", 61.52),
     ],
 )
 def test_a_text_of_grafana_is_the_number_that_was_rounded_to_it(text: str, unit: str, value: float) -> None:

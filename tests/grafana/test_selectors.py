@@ -30,6 +30,11 @@ def test_alternatives_of_the_name_are_metrics() -> None:
     assert parse("c{d='e'}").selectors[0].metrics() == ("c",)
 
 
+def test_variables_of_the_dashboard_are_no_metrics() -> None:
+    """A duration outside of brackets may be one."""
+    assert [s.name for s in parse("a unless a offset $__rate_interval or b").selectors] == ["a", "a", "b"]
+
+
 @pytest.mark.parametrize("text", ["a ; b", "sum(a", "a)", 'a{b="c"', "sum by (a", 'a{b="c}'])
 def test_what_is_no_promql_is_refused(text: str) -> None:
     """With a ValueError that quotes it."""

@@ -67,6 +67,7 @@ async function draw() {
     <ThemeContext.Provider value={theme}><GlobalStyles hackNoBackdropBlur isExtensionSidebarOpen={false} />
       <div id="dashboard" style={{ position: 'relative', width, height, fontFamily: theme.typography.fontFamily, ...colors }}>
         <div style={{ position: 'absolute', left: 12, top: 10, fontSize: 18 }}>{dashboard.title}</div>
+        <div id="note" style={{ position: 'absolute', right: 12, top: 14, fontSize: 13, color: theme.colors.text.secondary }}>{given.get('note')}</div>
         {items.map((item) => (
           <div key={item.key} data-panel={item.row ? undefined : item.key} style={{ position: 'absolute', ...item.place }}>
             {item.row ? <div style={{ fontSize: 15, padding: '4px 8px' }}>▾ {item.title}</div> : <Panel item={item} theme={theme} range={shown} />}

@@ -8,8 +8,8 @@ from typing import Final
 from pilotfish_agent.web.numbers import Numbers, cores, percent, share, size
 from pilotfish_agent.web.vitals._vital import Vital
 
-THROTTLED: Final = 0.1
-"""Share of periods above which throttling is marked."""
+THROTTLED: Final = 0.25
+"""Share of periods above which throttling is marked; as the alert."""
 FULL: Final = 0.9
 """Share of the limit above which memory that cannot be dropped is marked; file cache fills every limit in time."""
 STALLED: Final = 0.1

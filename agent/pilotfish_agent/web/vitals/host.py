@@ -8,7 +8,8 @@ from typing import Final
 from pilotfish_agent.web.numbers import Numbers, percent, share, size
 from pilotfish_agent.web.vitals._vital import Vital
 
-STOLEN: Final = 0.05
+STOLEN: Final = 0.1
+"""Share of CPU time above which it is marked; as the alert."""
 LOW: Final = 0.1
 """Share of memory or disk that is left, below which it is marked."""
 PRESSED: Final = 0.1
