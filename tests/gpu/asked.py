@@ -11,8 +11,8 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pilotfish_agent.gpu.backend import BackendError
@@ -34,7 +34,7 @@ class Case:
     """
 
     library: str
-    state: dict[str, object]
+    state: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Answer:
 
 def ask(cases: Iterable[Case]) -> list[Answer]:
     """What is told of each case."""
-    given = json.dumps([asdict(case) for case in cases])
+    given = json.dumps([(case.library, dict(case.state)) for case in cases])
     words = (sys.executable, "-m", "tests.gpu.asked")
     done = subprocess.run(words, input=given, capture_output=True, text=True, cwd=ROOT, check=True, timeout=100)
     return [_answer(json.loads(line)) for line in done.stdout.splitlines()]
@@ -79,14 +79,14 @@ def main() -> None:
     from pilotfish_agent.gpu import _nvml_gpm, _nvml_xid
 
     _nvml_gpm.APART_SECONDS, _nvml_xid.WAIT_MS = 0.0, 1  # type: ignore[misc]
-    for case in json.loads(sys.stdin.read()):
+    for library, state in json.loads(sys.stdin.read()):
         pid = os.fork()
         if pid == 0:
-            print(json.dumps(_read(case["library"], case["state"])), flush=True)
+            print(json.dumps(_read(library, state)), flush=True)
             os._exit(0)
         _, status = os.waitpid(pid, 0)
         if status:
-            raise SystemExit(f"{case}: ended with {os.waitstatus_to_exitcode(status)}")
+            raise SystemExit(f"{state}: ended with {os.waitstatus_to_exitcode(status)}")
 
 
 def _read(library: str, state: dict[str, object]) -> dict[str, Any]:
