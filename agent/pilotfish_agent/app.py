@@ -363,6 +363,8 @@ class Agent:
             await asyncio.get_running_loop().run_in_executor(self._pool, self._pipeline.finish)
         except Exception as error:  # noqa: BLE001 - whatever it is, the rest must still be closed
             self._events.emit(STEP_FAILED, error=f"{type(error).__name__}: {error}")
+        if (ending := self._pipeline.ending) is not None and ending.cause == "oom":
+            self._around.heart.ended(ending.cause)
         self._intake.stop()
         self._machine.close()
         if self._served is not None:

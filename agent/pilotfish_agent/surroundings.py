@@ -31,6 +31,9 @@ class Voice(Protocol):
     def tell(self, text: str) -> None:
         """What is watched now, when that has changed."""
 
+    def ended(self, cause: str) -> None:
+        """How the model ended, where that is known better than its wait status tells."""
+
     def leave(self) -> None:
         """The end begins."""
 

@@ -36,6 +36,8 @@ def main() -> int:
             time.sleep(60)
         time.sleep(0.05)
         heart.beat()
+    if manner == "oom":
+        heart.ended("oom")
     with open(f"{handover.state_dir}/flushed", "w", encoding="ascii") as file:
         file.write("yes")
     return 0

@@ -94,5 +94,27 @@ def test_the_record_is_json(status: int | None, code: int | None, number: int | 
         "status": status,
         "code": code,
         "signal": number,
+        "cpu_seconds": None,
+        "max_resident_bytes": None,
     }
     assert number is None or signal.Signals(number)
+
+
+def test_a_parents_word_arrives_whole_or_not_at_all() -> None:
+    """Status and what was used; a cut word, or none, is no answer."""
+    used = exitstatus.Used()
+    used.add(1.25, 0.5, 300)
+    used.add(0.25, 0.0, 200)
+    reader, writer = os.pipe()
+    assert exitstatus.told(reader, 0) is None
+    exitstatus.tell(writer, 137 << 8, used)
+    got = exitstatus.told(reader, 1)
+    assert got is not None
+    assert got[0] == 137 << 8
+    record = json.loads(exitstatus.record(7, 55, 9, 1.0, "oom", got[1]))
+    assert (record["cpu_seconds"], record["max_resident_bytes"], record["cause"]) == (2.0, 300 << 10, "oom")
+    os.write(writer, bytes(31))
+    assert exitstatus.told(reader, 1) is None
+    os.close(writer)
+    assert exitstatus.told(reader, 1) is None
+    os.close(reader)

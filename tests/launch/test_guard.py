@@ -190,6 +190,18 @@ def test_the_exit_is_recorded(box: Box, script: str, cause: str, code: int) -> N
     assert (got["pid"], got["cause"], got["code"]) == (model.pid, cause, code)
 
 
+@pytest.mark.parametrize(("number", "cause"), [(9, "oom"), (15, "signal")])
+def test_the_agent_knows_what_was_killed_for_want_of_memory(box: Box, number: int, cause: str) -> None:
+    """It has the control group's counter; only a SIGKILL can be the kernel's."""
+    model = box.start("sleep", "60", STAND_IN="oom")
+    until(lambda: "watching" in read(box.root / "err"), "the agent")
+    model.send_signal(number)
+    assert model.wait(30) == -number
+    until(lambda: not box.ours(), "our processes to leave")
+    got = json.loads(read(box.state / "sleep" / "last_exit.json"))
+    assert (got["pid"], got["cause"], got["signal"]) == (model.pid, cause, number)
+
+
 def test_a_restart_finds_its_state(box: Box) -> None:
     """The next model of the name has the same folder, though the guard of the last one still flushes."""
     for _ in range(3):

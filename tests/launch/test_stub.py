@@ -167,6 +167,38 @@ def test_orphans_of_the_model_are_reaped(box: Box) -> None:
     assert b"Z" not in done.stdout
 
 
+USES = """
+import os, time
+def spin(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end: pass
+if os.fork() == 0:
+    kept = b"x" * (64 << 20)
+    spin(.2)
+    os._exit(0)
+os.wait()
+read, write = os.pipe()
+if os.fork() == 0:
+    if os.fork() == 0:
+        spin(.3)
+    os._exit(0)
+os.wait()
+os.close(write)
+os.read(read, 1)
+time.sleep(.2)
+"""
+
+
+def test_what_the_model_and_its_orphans_used_is_recorded(box: Box) -> None:
+    """CPU of all that was below it, whoever waited, and the memory of the largest."""
+    assert box.start(sys.executable, "-I", "-S", "-c", USES, options=SUPERVISED).wait(60) == 0
+    found = last_exit(box, pathlib.Path(sys.executable).name)
+    assert isinstance(found["cpu_seconds"], float)
+    assert isinstance(found["max_resident_bytes"], int)
+    assert 0.5 <= found["cpu_seconds"] < 5
+    assert 64 << 20 <= found["max_resident_bytes"] < 128 << 20
+
+
 def test_sockets_of_a_service_manager_are_the_models(box: Box) -> None:
     """LISTEN_PID and WATCHDOG_PID name the process that was started; the model is another one."""
     script = 'exec "$@"'

@@ -85,6 +85,9 @@ class Voice:
         """What is watched now, for `systemctl status`."""
         self._manager.status(text)
 
+    def ended(self, cause: str) -> None:
+        """Whoever started the model knows."""
+
     def leave(self) -> None:
         """The end begins."""
         self._manager.stopping()

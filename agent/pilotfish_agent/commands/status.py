@@ -79,7 +79,8 @@ def _head(document: Mapping[str, Any]) -> Iterator[str]:
     for target in document.get("targets") or [document.get("target") or {}]:
         up = {"True": "up", "False": "DOWN"}.get(str(target.get("up")), "unknown")
         pid = f", pid {target['pid']}" if target.get("pid") is not None else ""
-        yield f"target     {_clean(target.get('name', '?'))}{pid}, {up}"
+        ended = f"; {_clean(target['ended'])}" if target.get("ended") else ""
+        yield f"target     {_clean(target.get('name', '?'))}{pid}, {up}{ended}"
     yield f"instance   {_clean(document.get('instance', '?'))}, Pilotfish {_clean(document.get('version', '?'))}"
     if document.get("listen"):
         yield f"page       http://{_clean(document['listen'])}/"

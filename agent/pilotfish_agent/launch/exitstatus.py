@@ -44,22 +44,48 @@ def from_zombie(pid: int, start: int, proc: str = "/proc") -> int | None:
         return None
 
 
-def tell(pipe: int, status: int) -> None:
+class Used:
+    """What a process and those it or the stub waited for have used, as wait4(2) tells.
+
+    Attributes:
+        user: microseconds of CPU. system: the same in the kernel.
+        resident: bytes of memory of the largest of them, at its largest.
+    """
+
+    __slots__ = ("resident", "system", "user")
+
+    def __init__(self, user: int = 0, system: int = 0, resident: int = 0) -> None:
+        self.user = user
+        self.system = system
+        self.resident = resident
+
+    def add(self, user: float, system: float, resident: int) -> None:
+        """One more: seconds, seconds, KiB, as in ``struct rusage``."""
+        self.user += round(user * 1e6)
+        self.system += round(system * 1e6)
+        self.resident = max(self.resident, resident << 10)
+
+
+def tell(pipe: int, status: int, used: Used) -> None:
     """The parent's word to whom it concerns, see `told`."""
+    numbers = (used.user, used.system, used.resident)
     try:
-        os.write(pipe, status.to_bytes(4, "little"))
+        os.write(pipe, b"".join(n.to_bytes(8, "little") for n in (status, *numbers)))
     except OSError:  # nobody listens
         pass
 
 
-def told(pipe: int, seconds: float) -> int | None:
-    """The raw wait status as the parent tells it within ``seconds``; None: it does not, or is gone."""
+def told(pipe: int, seconds: float) -> tuple[int, Used] | None:
+    """The raw wait status and what was used, as the parent tells them within ``seconds``; None: it does not."""
     import select
 
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
-    word = os.read(pipe, 4) if poll.poll(seconds * 1000) else b""
-    return int.from_bytes(word, "little") if len(word) == 4 else None
+    word = os.read(pipe, 32) if poll.poll(seconds * 1000) else b""
+    if len(word) < 32:
+        return None
+    status, *used = (int.from_bytes(word[at : at + 8], "little") for at in range(0, 32, 8))
+    return status, Used(*used)
 
 
 def wait(pid: int, start: int, pidfd: int, seconds: float, proc: str = "/proc") -> int | None:
@@ -86,8 +112,10 @@ def cause(status: int | None) -> str:
     return "exit_nonzero" if os.WEXITSTATUS(status) else "exit_zero"
 
 
-def record(pid: int, start: int, status: int | None, ended: float, why: str = "") -> bytes:
+def record(pid: int, start: int, status: int | None, ended: float, why: str = "", used: Used | None = None) -> bytes:
     """``last_exit.json``: pid, start_time, ended (epoch seconds), cause, and code or signal (null when not so).
+
+    Also what it has used: cpu_seconds and max_resident_bytes, null where nobody told.
 
     Args:
         pid: of the process that has ended.
@@ -95,14 +123,17 @@ def record(pid: int, start: int, status: int | None, ended: float, why: str = ""
         status: its raw wait status; None: unknown.
         ended: epoch seconds.
         why: the cause, where somebody knows more than the status tells.
+        used: as its parent tells.
     """
     known = status is not None
     code = os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None
     signal = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
+    cpu = "null" if used is None else f"{(used.user + used.system) / 1e6:.6f}"
     words = ["null" if n is None else str(n) for n in (status if known else None, code, signal)]
     return (
         f'{{"pid": {pid}, "start_time": {start}, "ended": {ended:.3f}, "cause": "{why or cause(status)}", '
-        f'"status": {words[0]}, "code": {words[1]}, "signal": {words[2]}}}\n'
+        f'"status": {words[0]}, "code": {words[1]}, "signal": {words[2]}, "cpu_seconds": {cpu}, '
+        f'"max_resident_bytes": {"null" if used is None else used.resident}}}\n'
     ).encode()
 
 

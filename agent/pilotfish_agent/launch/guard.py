@@ -125,6 +125,7 @@ class Guard:
         self._messages = handover.Messages()
         self._started = self._heard = 0.0
         self._ready = False
+        self._cause = ""  # of the model's end, as the agent says
 
     def _keep_descriptors(self, pidfd: int) -> None:
         """Keeps stderr, the pidfd, the stub's pipe and the locks; closes all else."""
@@ -269,6 +270,8 @@ class Guard:
                 self._ready = True
                 self._say(text)
                 self._close_stderr()
+            elif kind == "E":
+                self._cause = text
 
     def _agent_gone(self) -> bool:
         """Whether the agent has ended; it stays a zombie until `_bury`, so that its group's number stays ours."""
@@ -310,8 +313,9 @@ class Guard:
         self._close_stderr()
         if self._agent:
             os.kill(self._agent, _signal.SIGTERM)
-        if self._model_ended():
-            self._record()
+        ending = self._ending() if self._model_ended() else None
+        if ending is not None:
+            self._record(ending)
         while self._agent and not self._agent_gone():
             if time.monotonic() >= deadline:
                 os.kill(self._agent, _signal.SIGKILL)
@@ -320,20 +324,34 @@ class Guard:
                 poll.register(self._agent_fd, select.POLLIN)
             poll.poll(50 if self._agent_fd >= 0 else 10)
         if self._agent:
+            if self._pipe >= 0:
+                self._listen()
             self._reap()
+        if (
+            ending is not None
+            and self._cause == "oom"
+            and ending[1] is not None
+            and ending[1] & 0x7F == _signal.SIGKILL
+        ):
+            self._record(ending, self._cause)
         places.release(self._job.instance, self._job.holder)
 
-    def _record(self) -> None:
+    def _ending(self) -> "tuple[float, int | None, exitstatus.Used | None]":
+        """When and how the model ended, and what it used."""
         ended = time.time()
         pid, start = self._job.holder
-        status = exitstatus.told(self._told, TOLD_SECONDS) if self._told >= 0 else None
-        if status is None:
-            status = exitstatus.wait(pid, start, self._pidfd, STATUS_SECONDS)
+        told = exitstatus.told(self._told, TOLD_SECONDS) if self._told >= 0 else None
+        if told is not None:
+            return ended, *told
+        return ended, exitstatus.wait(pid, start, self._pidfd, STATUS_SECONDS), None
+
+    def _record(self, ending: "tuple[float, int | None, exitstatus.Used | None]", why: str = "") -> None:
+        ended, status, used = ending
         folder = self._job.instance.state
         if not folder:
             return
         try:
-            exitstatus.save(folder, exitstatus.record(pid, start, status, ended))
+            exitstatus.save(folder, exitstatus.record(*self._job.holder, status, ended, why, used))
         except OSError as error:
             _log(self._log_file, f"how the model ended could not be written: {error}")
 

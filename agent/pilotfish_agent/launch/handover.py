@@ -25,6 +25,7 @@ The agent owes:
 * **The end.** When fd 4 becomes readable or at SIGTERM: flush sinks and state and exit 0 within 0.7 s; after that it
   is killed. The guard records how the model ended in ``<state_dir>/last_exit.json`` and removes the runtime folder.
   An agent whose guard was killed (`Heart.alone`) goes on, and leaves by itself when the model ends.
+* **Why.** `Heart.ended` before it leaves, where it knows more of the model's end than the wait status: ``oom``.
 * **Exit codes.** 0: done. 78 (`CANNOT_RUN`): it can never run here, do not restart. Anything else: a crash; restarted
   with back-off 50 ms .. 30 s, which counts only deaths within 10 s of a start; given up after 10 deaths in 5 minutes.
 """
@@ -151,6 +152,10 @@ class Heart:
     def leave(self) -> None:
         """The guard sees the end by itself."""
 
+    def ended(self, cause: str) -> None:
+        """How the model ended, where that is known better than its wait status tells."""
+        self._send(b"E", cause)
+
     def _send(self, kind: bytes, text: str) -> None:
         if self.alone:
             return
@@ -174,13 +179,13 @@ class Messages:
     def feed(self, data: bytes) -> list[tuple[str, str]]:
         """(kind, text) of each whole line in ``data`` and what was left of earlier pieces.
 
-        kind is ``.``, ``W`` or ``R``; other lines are dropped. Control characters of a text become ``?``: it goes
-        to the user's terminal.
+        kind is ``.``, ``W``, ``R`` or ``E``; other lines are dropped. Control characters of a text become ``?``: it
+        goes to the user's terminal.
         """
         *lines, rest = (self._rest + data).split(b"\n")
         self._rest = rest[:LONGEST]
         found = [(line[:1].decode("ascii", "replace"), _printable(line[1:])) for line in lines if line]
-        return [(kind, text) for kind, text in found if kind in {".", "W", "R"}]
+        return [(kind, text) for kind, text in found if kind in {".", "W", "R", "E"}]
 
 
 def _printable(raw: bytes) -> str:

@@ -31,6 +31,7 @@ class Ending:
         ended: epoch seconds.
         cause: exit_zero, exit_nonzero, signal, oom or unknown.
         code: the exit code. signal: what ended it. None when not so.
+        cpu: seconds that it and what was below it have used. resident: bytes of the largest. None when nobody told.
     """
 
     pid: int
@@ -39,17 +40,33 @@ class Ending:
     cause: str
     code: int | None
     signal: int | None
+    cpu: float | None = None
+    resident: int | None = None
+
+    @classmethod
+    def of(cls, pid: int, start: int, ended: float, status: int | None, cause: str) -> Ending:
+        """From a wait status, None when unknown."""
+        code = None if status is None or not os.WIFEXITED(status) else os.WEXITSTATUS(status)
+        number = None if status is None or not os.WIFSIGNALED(status) else os.WTERMSIG(status)
+        return cls(pid, start, ended, cause, code, number)
 
     def words(self) -> str:
         """One line of `status`; empty where there is nothing to tell."""
+        how = self.how()
+        who = f"PID {self.pid}" if self.pid else "the one"
+        return f"the model's process before this one, {who}, {how}" if how else ""
+
+    def how(self) -> str:
+        """``was ended by signal 9, 2026-11-30 08:00:00 UTC``; empty where there is nothing to tell."""
         how = {
             "exit_nonzero": f"with exit code {self.code}",
             "signal": f"by signal {self.signal}",
             "oom": "by the kernel, for want of memory",
         }.get(self.cause)
-        who = f"PID {self.pid}" if self.pid else "the one"
         stamp = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.ended))
-        return f"the model's process before this one, {who}, was ended {how}, {stamp}" if how else ""
+        used = "" if self.cpu is None else f" after {self.cpu:.1f} s of CPU"
+        used += "" if not self.resident else f" and at most {self.resident / (1 << 20):.0f} MiB"
+        return f"was ended {how}, {stamp}{used}" if how else ""
 
 
 def told(environ: Mapping[str, str]) -> tuple[int | None, str] | None:
@@ -92,9 +109,13 @@ def write(folder: str, lock: str, wait: int | None, cause: str) -> None:
     _let_the_guard_leave(folder)
     before = read(folder)
     pid, start = _holder(lock) or ((before.pid, before.start) if before else (0, 0))
-    same = before is not None and before.pid and (before.pid, before.start) == (pid, start)
-    ended = before.ended if before is not None and same else time.time()
-    exitstatus.save(folder, exitstatus.record(pid, start, wait, ended, cause))
+    if before is not None and (not before.pid or (before.pid, before.start) != (pid, start)):
+        before = None  # of another process
+    ended = before.ended if before is not None else time.time()
+    used = (
+        exitstatus.Used(round(before.cpu * 1e6), 0, before.resident or 0) if before and before.cpu is not None else None
+    )
+    exitstatus.save(folder, exitstatus.record(pid, start, wait, ended, cause, used))
 
 
 def _let_the_guard_leave(folder: str) -> None:
@@ -123,7 +144,9 @@ def read(folder: str) -> Ending | None:
             found: Any = json.loads(file.read(4096))
         code, number = (None if found[name] is None else int(found[name]) for name in ("code", "signal"))
         pid, start = int(found["pid"]), int(found["start_time"])
-        return Ending(pid, start, float(found["ended"]), str(found["cause"]), code, number)
+        cpu, resident = found.get("cpu_seconds"), found.get("max_resident_bytes")  # an older guard has not told
+        used = (None if cpu is None else float(cpu), None if resident is None else int(resident))
+        return Ending(pid, start, float(found["ended"]), str(found["cause"]), code, number, *used)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

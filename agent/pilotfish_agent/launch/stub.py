@@ -119,6 +119,7 @@ class Stub:
         self._model = model
         self._apart = apart
         self._stopped = False
+        self._used = exitstatus.Used()
         self._tell, self._terminal = self._keep(tell, terminal)
 
     @staticmethod
@@ -137,7 +138,7 @@ class Stub:
         if os.getpid() != 1:
             _adopt_orphans()
         status = self._attend()
-        exitstatus.tell(self._tell, status)
+        exitstatus.tell(self._tell, status, self._used)
         self._see_off()
         _give(self._terminal, self._model, os.getpgrp())
         return _end_like(status)
@@ -160,11 +161,13 @@ class Stub:
         ended = None
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
+                pid, status, used = os.wait4(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 return ended
             if pid == 0:
                 return ended
+            if not os.WIFSTOPPED(status):
+                self._used.add(used.ru_utime, used.ru_stime, used.ru_maxrss)
             if pid == self._model:
                 if os.WIFSTOPPED(status):
                     self._stop_too(os.WSTOPSIG(status))

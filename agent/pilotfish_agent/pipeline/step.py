@@ -11,6 +11,7 @@ from pilotfish_agent.capture.supervisor import Supervisor
 from pilotfish_agent.decode._runner import Decoders
 from pilotfish_agent.drift.reference import Reference
 from pilotfish_agent.gpu.supervisor import Supervisor as GpuSupervisor
+from pilotfish_agent.launch.postmortem import Ending
 from pilotfish_agent.pipeline import budget, kept
 from pilotfish_agent.pipeline import targets as target_trees
 from pilotfish_agent.pipeline.alerts import Alerts
@@ -211,6 +212,11 @@ class Pipeline:
             model.close()
         for target in self._targets:
             target.close()
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the first target's process ended, as far as it was seen."""
+        return self._targets[0].ending
 
     def _model(self, name: str) -> WatchedModel:
         found = self._models.get(name)

@@ -27,7 +27,7 @@ TARGET_UP = Metric(
 )
 METRICS = (TARGET_UP,)
 FOUND = Event("target_found", "info", "A watched process is there: the first one, or the next after it ended.")
-LOST = Event("target_lost", "warning", "A watched process has ended, or has gone from the port; it is waited for.")
+LOST = Event("target_lost", "warning", "A watched process has ended (how, as far as known); it is waited for.")
 UNSEEN = Event("target_unclear", "warning", "Several processes match a target, or it cannot be seen; words say which.")
 BEFORE = Event("target_ended_before", "info", "How a target's process before this one ended, as it was recorded.")
 EVENTS = (FOUND, LOST, UNSEEN, BEFORE)
@@ -93,6 +93,7 @@ class Watched:
         self._next_port = 0.0
         self._told = ""
         self._was_up = False
+        self._ending: Ending | None = None
         if (last := wanted.before) is not None:
             self.tree.ends.count(last.cause)
             events.emit(BEFORE, target=self.name, cause=last.cause, pid=last.pid, code=last.code, signal=last.signal)
@@ -114,10 +115,21 @@ class Watched:
         self._tell()
         return [*readings, Sample(TARGET_UP, (self.name,), float(self.up))]
 
+    @property
+    def ending(self) -> Ending | None:
+        """How its process ended last, as far as we have seen one."""
+        seen, known = self.tree.ends.root, self._ending
+        if seen is not None and (known is None or (known.pid, known.start) != seen.key):
+            self._ending = Ending.of(*seen.key, self._clock.wall(), seen.status, seen.cause)
+        return self._ending
+
     def status(self) -> dict[str, Any]:
         """Its line of `status`."""
-        root = self.tree.root
-        return {"name": self.name, "pid": root.pid if root else None, "up": root is not None}
+        root, last = self.tree.root, self.ending
+        found: dict[str, Any] = {"name": self.name, "pid": root.pid if root else None, "up": root is not None}
+        if last is not None and last.how():
+            found["ended"] = f"PID {last.pid} {last.how()}"
+        return found
 
     def close(self) -> None:
         """Closes what its collectors hold."""
@@ -141,7 +153,14 @@ class Watched:
         root = self.tree.root
         if (root is not None) != self._was_up:
             self._was_up = root is not None
-            self._events.emit(FOUND if root is not None else LOST, target=self.name, pid=root.pid if root else None)
+            last = self.ending
+            if root is not None:
+                self._events.emit(FOUND, target=self.name, pid=root.pid)
+            elif last is None:
+                self._events.emit(LOST, target=self.name, pid=None)
+            else:
+                how = {"cause": last.cause, "code": last.code, "signal": last.signal}
+                self._events.emit(LOST, target=self.name, pid=last.pid, **how)
         if self.notice != self._told:
             self._told = self.notice
             if self._told:
