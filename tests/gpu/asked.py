@@ -1,11 +1,14 @@
 """GPUs read on several libraries, each in a process of its own: nvidia-ml-py keeps the first one it has loaded.
 
-``python -m tests.gpu.asked`` reads cases from its standard input, and forks for each: the imports are paid for once.
+``python -m tests.gpu.asked`` reads cases from its standard input, and forks for each library: the imports are paid for
+once.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import operator
 import os
 import pathlib
 import subprocess
@@ -62,7 +65,7 @@ class Answer:
 
 
 def ask(cases: Iterable[Case]) -> list[Answer]:
-    """What is told of each case."""
+    """What is told of each case; those of one library, one after the other, in one process."""
     given = json.dumps([(case.library, dict(case.state)) for case in cases])
     words = (sys.executable, "-m", "tests.gpu.asked")
     done = subprocess.run(words, input=given, capture_output=True, text=True, cwd=ROOT, check=True, timeout=100)
@@ -79,14 +82,16 @@ def main() -> None:
     from pilotfish_agent.gpu import _nvml_gpm, _nvml_xid
 
     _nvml_gpm.APART_SECONDS, _nvml_xid.WAIT_MS = 0.0, 1  # type: ignore[misc]
-    for library, state in json.loads(sys.stdin.read()):
+    for library, cases in itertools.groupby(json.loads(sys.stdin.read()), key=operator.itemgetter(0)):
         pid = os.fork()
         if pid == 0:
-            print(json.dumps(_read(library, state)), flush=True)
+            for _, state in cases:
+                print(json.dumps(_read(library, state)))
+            sys.stdout.flush()
             os._exit(0)
         _, status = os.waitpid(pid, 0)
         if status:
-            raise SystemExit(f"{state}: ended with {os.waitstatus_to_exitcode(status)}")
+            raise SystemExit(f"{library}: ended with {os.waitstatus_to_exitcode(status)}")
 
 
 def _read(library: str, state: dict[str, object]) -> dict[str, Any]:

@@ -7,6 +7,9 @@ from typing import Final, Literal
 
 import pynvml
 
+from pilotfish_agent.gpu.backend import BackendError
+from pilotfish_agent.gpu.report import Gpu
+
 CODES: Final = tuple(
     sorted(
         value
@@ -76,6 +79,8 @@ OF_A_GPU: Final = {
     "nvmlGpmMetricsGet": Expected(GPM),
 }
 """Functions that are asked in each reading, of one GPU."""
+WHOLE: Final[dict[str, object]] = {"links": 2, "pid.0": 42, "memory.0": 1 << 30, "gpm_apart_ms": 0, "samples": 0}
+"""One GPU that lacks nothing; its utilisation is the driver's last, whatever the time."""
 XID: Final = ("gpu_xid_errors_total",)
 AT_OPEN: Final[dict[str, Expected | None]] = {
     "nvmlInitWithFlags": None,
@@ -115,3 +120,33 @@ WITHOUT_EFFECT: Final = frozenset(
     }
 )
 """Functions that a GPU of now can do without: for instances, for old drivers, to clean up, or not called."""
+
+
+def wrong(function: str, code: int, told: Gpu | BackendError, whole: Gpu) -> str:
+    """What is wrong with what was told when a function gave a code; empty where it is right.
+
+    Args:
+        function: of NVML.
+        code: that it gave.
+        told: in the second reading, of one GPU.
+        whole: the same where nothing fails.
+    """
+    says = answer(code)
+    expected = OF_A_GPU[function] if function in OF_A_GPU else AT_OPEN[function]
+    no_gpu = says == "lost" and function in AT_OPEN and expected is not None and expected.names != XID
+    if isinstance(told, BackendError):
+        reason = AT_INIT.get(code, "failed") if function == "nvmlInitWithFlags" else told.reason
+        right = (expected is None or says == "down" or no_gpu) and told.words and told.reason == reason
+        return "" if right else f"no GPU: {told.reason}, {told.words!r}"
+    if expected is None or says == "down" or no_gpu:
+        return "the GPU is told"
+    if says == "lost" and function in OF_A_GPU:
+        return "" if (told.up, told.values, told.processes) == (False, (), None) else "a lost GPU has numbers"
+    none_came = function == "nvmlEventSetWait_v2" and code == TIMEOUT
+    fine = says in expected.fine or none_came
+    gaps = {} if fine else dict.fromkeys(expected.names, REASON.get(says, "failed"))
+    if dict(told.gaps) != gaps or not told.up:
+        return f"gaps {dict(told.gaps)}, expected {gaps}"
+    names = {value.name for value in whole.values}
+    left = names - set(gaps)
+    return "" if {value.name for value in told.values} == left else f"told {sorted(v.name for v in told.values)}"
