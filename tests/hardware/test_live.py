@@ -31,6 +31,13 @@ for _ in range(2):
 print("up", flush=True)
 time.sleep(60)
 """
+HEADLESS = """
+import ctypes, os, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+print("up", flush=True)
+ctypes.CDLL(None).syscall({'x86_64': 60, 'aarch64': 93}[os.uname().machine], 0)
+"""
+"""The main thread ends itself alone (exit, not exit_group)."""
 CHURN = """
 import os, signal, sys, time
 if sys.argv[1] == "ignored":
@@ -148,4 +155,19 @@ def test_exits_are_told_with_their_cause(start: Callable[..., subprocess.Popen[s
     assert exits["signal"] + exits["unknown"] == 1
     assert exits["exit_zero"] == exits["exit_nonzero"] == 0
     assert found["processes", "worker"] == 1
+    watched.close()
+
+
+def test_a_process_whose_main_thread_has_ended_lives(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """The kernel calls it a zombie by its main thread; its pidfd knows that others still work."""
+    process = start(HEADLESS)
+    watched = runner(process.pid)
+    deadline = time.monotonic() + 20
+    while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    found = values(watched)
+    assert found["processes", "main"] == 1
+    assert found["process_threads", "live"] == 2
+    assert not sum(n for (name, _), n in found.items() if name == "process_exits_total")
     watched.close()

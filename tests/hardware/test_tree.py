@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pilotfish_agent.hardware._procfs import ProcessFiles
-from pilotfish_agent.hardware._tree import THREADS_EVERY, ProcessTree
+from pilotfish_agent.hardware._tree import NEW, THREADS_EVERY, ProcessTree
 from pilotfish_core.clock import ManualClock
 from tests.hardware.fake_proc import FakeProc
 
@@ -214,6 +214,17 @@ def test_the_number_of_members_is_bounded(proc: FakeProc) -> None:
     proc.reap(20)
     watched.scan()
     assert 26 in pids(watched), "the place is free from the scan that saw the exit"
+
+
+def test_a_storm_of_forks_is_taken_in_bit_by_bit(proc: FakeProc) -> None:
+    """All that are there at first, then so many a scan; nobody is forgotten when the list no longer changes."""
+    watched = tree(proc)
+    watched.scan()
+    for pid in range(100, 100 + 2 * NEW + 5):
+        proc.spawn(pid, 10, pid)
+    found = [(len(pids(watched)), watched.other) for _ in range(4)]
+    assert found == [(3 + NEW, NEW + 5), (3 + 2 * NEW, 5), (8 + 2 * NEW, 0), (8 + 2 * NEW, 0)]
+    assert len(pids(tree(proc))) == 8 + 2 * NEW
 
 
 def test_children_of_other_threads_are_found_slowly(proc: FakeProc) -> None:

@@ -22,6 +22,9 @@ from pilotfish_core.clock import Clock
 
 LIMIT: Final = 256
 """Processes sampled one by one; more are counted as ``other``: 256 with all files cost 5-14 ms a sample."""
+NEW: Final = 64
+"""Members added by one scan, after the first: opening one's files costs 0.1 ms, and a storm of forks brings thousands.
+The others are ``other`` until the next scan."""
 THREADS_EVERY: Final = 10.0
 """Seconds between looks at the children of threads other than the main one, at who has left the tree, and at the whole
 of `/proc` where the kernel has no `children` file: much dearer than the main threads' lists, and rarely of use."""
@@ -113,6 +116,7 @@ class ProcessTree:
         self._gone: set[int] = set()  # PIDs that this scan has found gone
         self._next_slow = 0.0
         self._seen_root = False
+        self._openings = 0  # that this scan may still do
         self._all: tuple[Member, ...] | None = ()
         self._living: tuple[Member, ...] | None = ()
         self._alive: dict[Key, Key | None] | None = {}
@@ -176,6 +180,7 @@ class ProcessTree:
             self._next_slow = now + THREADS_EVERY
         self.other = 0
         self._gone.clear()
+        self._openings = NEW if self._members else self._limit
         if not self._seen_root:  # who has its number after it is somebody else, started in the same clock tick or not
             self._add_root()
         ended = {fd for fd, _ in self._exiting.poll(0)}
@@ -202,8 +207,11 @@ class ProcessTree:
         self.ends.settle(self.alive, self._exclude, kills, now)
         for key, record in self.ends.final.items():
             self._ledger.final(key, record.usage)
+        owed: dict[Key, list[Values]] = {}
         for record, above in self.ends.unseen:
-            self._ledger.owe(above, record.usage, self.alive)
+            owed.setdefault(above, []).append(record.usage)
+        for above, usages in owed.items():
+            self._ledger.owe(above, tuple(map(sum, zip(*usages, strict=True))), self.alive)
 
     def close(self) -> None:
         """Closes every descriptor."""
@@ -332,9 +340,10 @@ class ProcessTree:
             member = None
             # One that went in this scan is a member again in the next one, lest two that started within one clock
             # tick have one key in one sample.
-            if len(self._members) >= self._limit:
+            if len(self._members) >= self._limit or self._openings <= 0:
                 self.other += 1
             elif pid not in self._gone:
+                self._openings -= 1
                 member = self._open(pid, parent.key if parent is not None else None)
             if member is not None and member.stat.ppid == (parent.pid if parent is not None else INIT):
                 yield member
