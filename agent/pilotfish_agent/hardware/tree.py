@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pilotfish_agent.hardware._context import Collector, HardwareContext, absent
+from pilotfish_agent.hardware._kept import reason
 from pilotfish_agent.hardware._procfs import CLOCK_TICKS, parse_boot_time
 from pilotfish_agent.hardware._roles import MAIN, OTHER, WORKER
 from pilotfish_agent.hardware._tree import Member, ProcessTree
@@ -71,8 +72,11 @@ class _Tree:
         if root is None:
             return absent("tree", (STARTED,), "no_data")
         if self._boot is None:
-            with open(f"{self._context.proc}/stat", "rb") as file:
-                self._boot = parse_boot_time(file.read())
+            try:
+                with open(f"{self._context.proc}/stat", "rb") as file:
+                    self._boot = parse_boot_time(file.read())
+            except OSError as error:
+                return absent("tree", (STARTED,), reason(error))
         if self._boot is None:
             return absent("tree", (STARTED,), "not_supported")
         return [Sample(STARTED, (self._context.target,), self._boot + root.key[1] / CLOCK_TICKS)]
