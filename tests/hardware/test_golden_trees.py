@@ -25,10 +25,8 @@ def series(page: str) -> dict[str, str]:
 
 def gaps(page: str) -> dict[str, str]:
     """Reason by metric that is absent."""
-    return {
-        m[2]: m[1]
-        for m in re.finditer(r'^pilotfish_signal_unavailable{.*reason="(\w+)",signal="(\w+)"}', page, re.MULTILINE)
-    }
+    found = re.finditer(r'^pilotfish_signal_unavailable{.*reason="(\w+)",signal="(\w+)"}', page, re.MULTILINE)
+    return {m[2]: m[1] for m in found}
 
 
 def metrics(page: str) -> set[str]:
