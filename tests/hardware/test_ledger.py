@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pilotfish_agent.hardware._exit_records import Kin, Record
 from pilotfish_agent.hardware._ledger import Key, Ledger, Values
 
 ROOT: Key = (1, 1)
@@ -82,7 +83,9 @@ class _Kernel:
     def __init__(self) -> None:
         self.processes = {ROOT: _Process(ROOT, None, waits=True)}
         self.true = 0
-        self.seen: dict[Key, int] = {}
+        self.records: list[Record] = []
+        self.members: set[Key] = set()
+        self.kin = Kin()
         self.next = 2
 
     def step(self, action: str, choice: int, amount: int) -> None:
@@ -100,12 +103,28 @@ class _Kernel:
 
     def exit(self, process: _Process) -> None:
         del self.processes[process.key]
+        above = process.parent[0] if process.parent else 0
+        self.records.append(Record(process.key[0], above, 0, (process.used, 0, 0, 0), (0, 0, 0)))
         for other in self.processes.values():
             if other.parent == process.key:
                 other.parent = None  # adopted by an init outside of the tree
         parent = self.processes.get(process.parent) if process.parent else None
         if parent is not None and parent.waits:
             parent.inherited += process.used + process.inherited
+
+    def tell(self, ledger: Ledger) -> None:
+        """Hands the records on, as the tree does; the members are those of this look, and those gone since the last."""
+        known = {key[0]: key for key in (*self.members, *self.processes)}
+        others = []
+        for record in self.records:
+            key = known.get(record.pid)
+            if key is not None:
+                ledger.final(key, record.usage[:1])
+            else:
+                others.append(record)
+        for record, above in self.kin.sort(others, known):
+            ledger.owe(above, record.usage[:1], self.processes)
+        self.records, self.members = [], set(self.processes)
 
     def look(self, ledger: Ledger) -> float:
         readings: dict[Key, tuple[Values, Values]] = {
@@ -139,3 +158,42 @@ def test_a_look_after_every_step_misses_nothing(steps: list[tuple[str, int, int]
     for action, choice, amount in steps:
         kernel.step(action, choice, amount)
         assert kernel.look(ledger) == kernel.true
+
+
+@given(STEPS)
+def test_with_records_sums_never_fall_and_never_exceed_the_truth(steps: list[tuple[str, int, int]]) -> None:
+    """The kernel tells how much each dead process had used: still monotone, still nothing twice."""
+    kernel, ledger, last = _Kernel(), Ledger(1), 0.0
+    for action, choice, amount in steps:
+        if action != "look":
+            kernel.step(action, choice, amount)
+            continue
+        kernel.tell(ledger)
+        now = kernel.look(ledger)
+        assert last <= now <= kernel.true
+        last = now
+
+
+def test_records_tell_of_workers_that_nobody_saw_or_waited_for() -> None:
+    """A worker's child included; what the root inherits as well is not added to it."""
+    ledger = Ledger(1)
+    ledger.update({ROOT: None}, {ROOT: ((1.0,), (0.0,))})
+    ledger.owe(ROOT, (3.0,), {ROOT})
+    assert ledger.update({ROOT: None}, {ROOT: ((1.0,), (0.0,))}) == (4.0,)
+    assert ledger.update({ROOT: None}, {ROOT: ((1.0,), (3.0,))}) == (4.0,)
+
+
+def test_a_member_counts_as_it_was_in_the_end() -> None:
+    """Not as it was last seen; what is not known stays as it was seen."""
+    ledger = Ledger(2)
+    child: Key = (2, 2)
+    ledger.update({ROOT: None, child: ROOT}, {ROOT: ((1.0, 0.0), (0.0, 0.0)), child: ((5.0, 7.0), (0.0, 0.0))})
+    ledger.final(child, (9.0, 0.0))
+    assert ledger.update({ROOT: None}, {}) == (10.0, 7.0)
+
+
+def test_what_a_member_inherited_before_it_was_seen_is_not_owed_again() -> None:
+    """Its children that ended before the first look are in what it has inherited, or nobody knows."""
+    ledger = Ledger(1)
+    ledger.owe(ROOT, (3.0,), {ROOT})
+    assert ledger.update({ROOT: None}, {ROOT: ((1.0,), (3.0,))}) == (4.0,)
