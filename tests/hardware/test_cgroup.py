@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from pilotfish_agent.hardware import _groupfs, cgroup_cpu, cgroup_memory, cgroup_pressure
+from pilotfish_agent.hardware import _groupfs, _pressure, cgroup_cpu, cgroup_memory, cgroup_pressure
 from pilotfish_agent.hardware._cgroups import Mount
 from pilotfish_agent.hardware._context import HardwareContext
 from pilotfish_agent.hardware._group import Total
@@ -18,6 +20,7 @@ from pilotfish_agent.hardware._group import _folders as folders
 from pilotfish_agent.hardware._procfs import ProcessFiles
 from pilotfish_agent.hardware._runner import Runner
 from pilotfish_core.clock import ManualClock
+from pilotfish_core.events import Events
 from pilotfish_core.metrics import Unavailable
 from tests.hardware.fake_proc import context, frozen
 
@@ -32,6 +35,7 @@ class Watched:
     def __init__(self, proc: Path) -> None:
         self.proc = proc
         self.context: HardwareContext = context(proc)
+        self.context = replace(self.context, events=Events(self.context.clock))
         self.runner = Runner(self.context, PARTS)
 
     def look(self, *, later: float = 0.0) -> tuple[dict[str, float], dict[str, str]]:
@@ -287,6 +291,43 @@ def test_the_exits_ask_for_kills_before_the_collectors_have_run(tmp_path: Path) 
     assert surroundings.tree.oom_kills() == 2
     surroundings.group.close()
     assert surroundings.group.of("memory") == "no_data"
+
+
+def test_pressure_is_told_once_an_episode_and_counted_each_time(
+    watch: Callable[[str], Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line when it begins, with the share of time since the sample before; a minute of quiet ends it."""
+    firing: list[list[str]] = []
+    monkeypatch.setattr(_pressure.Triggers, "armed", ("memory",))
+    monkeypatch.setattr(_pressure.Triggers, "fired", lambda _: firing.pop(0) if firing else [])
+    watched = watch("cgroup-pod-v2")
+    file = watched.proc / "4100/root/sys/fs/cgroup/memory.pressure"
+    watched.look()
+    with capture_logs() as lines:
+        for seconds, total in ((2, 3_000_000), (2, 3_000_000), (2, 4_000_000), (70, 4_000_000), (1, 4_250_000)):
+            file.write_text(f"some avg10=1.00 avg60=0.30 avg300=0.00 total={total}\n")
+            firing.append([] if seconds == 70 else ["memory"])
+            values, _ = watched.look(later=seconds)
+    assert values["pressure_events_total/memory"] == 4
+    assert values["pressure_waiting_seconds_total/memory"] == 4.25
+    assert [(x["kind"], x["log_level"], x["target"], x["waiting"]) for x in lines] == [
+        ("memory_pressure", "warning", "serve", 0.25),
+        ("memory_pressure", "warning", "serve", 0.25),
+    ]
+
+
+def test_each_third_look_leaves_the_files_to_the_kernel(
+    watch: Callable[[str], Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a trigger is set; it repeats the sums, and says what has fired."""
+    monkeypatch.setattr(_pressure.Triggers, "armed", ("cpu",))
+    watched = watch("cgroup-pod-v2")
+    file = watched.proc / "4100/root/sys/fs/cgroup/cpu.pressure"
+    seen = []
+    for second in range(1, 7):
+        file.write_text(f"some avg10=1.00 avg60=0.30 avg300=0.00 total={second}000000\n")
+        seen.append(watched.look(later=1)[0]["pressure_waiting_seconds_total/cpu"])
+    assert seen == [1.0, 2.0, 2.0, 4.0, 5.0, 5.0]
 
 
 def test_a_threaded_group_lists_threads_only(watch: Callable[[str], Watched], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ costs the kernel nothing beyond the averages it keeps anyway. Writing one needs 
 `*.pressure`, which root and the owner of a delegated group have.
 
 Whoever reads such a file in the instant when its 2 s are over takes the kernel's turn to look at the triggers
-(kernel/sched/psi.c, psi_show): a file read 50 times a second may never fire. At one sample a second it does.
+(kernel/sched/psi.c, psi_show): a file read 50 times a second may never fire, nor one that is read in step with it.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ kernel says by a trigger (`_pressure.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from pilotfish_agent.hardware._context import Collector, HardwareContext
@@ -54,6 +54,10 @@ EVENTS = tuple(BEGAN.values())
 QUIET: Final = 60.0
 """Seconds without a trigger after which pressure that comes is told anew: one line an episode, not one each 2 s."""
 
+REST: Final = 3
+"""Each third sample repeats the last sums, so that a sampler in step with the kernel's 2 s never keeps its triggers
+from it for long (`_pressure.py`): 6 s at one sample a second."""
+
 
 class _Pressure:
     def __init__(self, context: HardwareContext) -> None:
@@ -61,6 +65,8 @@ class _Pressure:
         self._readings = GroupReadings("cgroup_pressure", context, UNIFIED, METRICS)
         self._triggers = Triggers()
         self._of: object = None
+        self._looks = 0
+        self._sums: list[Reading] = []
         self._fired = dict.fromkeys(THRESHOLDS, 0)
         self._last_fired: dict[str, float] = {}
         self._before: dict[str, tuple[float, float]] = {}
@@ -75,9 +81,18 @@ class _Pressure:
         if self._of != group.identity:
             self._of = group.identity
             self._triggers.arm(group)
+            self._sums = []
             self._before.clear()
-        now = self._context.clock.monotonic()
         fired = self._triggers.fired()
+        self._looks += 1
+        if fired or not self._sums or not self._triggers.armed or self._looks % REST:
+            self._sums = list(self._look(group, fired))
+        yield from self._sums
+        yield from self._counted()
+
+    def _look(self, group: Group, fired: Sequence[str]) -> Iterator[Reading]:
+        """The sums, and words of the triggers that have fired."""
+        now = self._context.clock.monotonic()
         for resource in THRESHOLDS:
             some, full = parse_pressure(group.read(f"{resource}.pressure"))
             yield self._readings.count(WAITING, group.identity, some, resource)
@@ -86,7 +101,6 @@ class _Pressure:
             if resource in fired:
                 self._tell(resource, now, some)
             self._before[resource] = now, some
-        yield from self._counted()
 
     def _counted(self) -> Iterable[Reading]:
         if not self._triggers.armed:
