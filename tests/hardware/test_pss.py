@@ -74,4 +74,6 @@ def test_the_screen_tells_both_numbers_and_what_is_missing() -> None:
     assert "pss        serve, 3.0 MiB in 2 processes, 5.0 MiB with shared" in status.screen({"pss": {"serve": pss}})
     pss["left_out"] = [{"pid": 7, "resident": 3 << 30, "why": "above_limit"}]
     assert "without  pid 7 of 3,072.0 MiB: above --pss-limit" in status.screen({"pss": {"serve": pss}})
+    many = {**pss, "left_out": [{"pid": 7, "resident": 3 << 30, "why": "permission"}] * 13}
+    assert "  and      3 more" in status.screen({"pss": {"serve": many}})
     assert "pss" not in status.screen({})

@@ -104,8 +104,10 @@ def _memory(document: Mapping[str, Any]) -> Iterator[str]:
     for name, pss in (document.get("pss") or {}).items():
         share, whole = (f"{pss[key] / _MIB:,.1f} MiB" for key in ("proportional", "resident"))
         yield f"pss        {_clean(name)}, {share} in {pss['processes']} processes, {whole} with shared pages in each"
-        for one in pss["left_out"]:
+        for one in pss["left_out"][:_SHOWN]:
             yield f"  without  pid {one['pid']} of {one['resident'] / _MIB:,.1f} MiB: {_WHY[one['why']]}"
+        if len(pss["left_out"]) > _SHOWN:
+            yield f"  and      {len(pss['left_out']) - _SHOWN} more: see --json"
 
 
 def _models(document: Mapping[str, Any]) -> Iterator[str]:
