@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any, Final
 from grafana.proof.bundle import CACHE, MissingError, built
 from grafana.proof.compare import judged
 from grafana.proof.draw import Drawn, Studio, When, every_panel, studio
-from grafana.proof.exceptions import NEVER_HERE
+from grafana.proof.exceptions import NEVER_HERE, lacking
 from grafana.proof.prometheus import Prometheus
 from grafana.proof.stack import Recorded, prometheus, recorded
 
@@ -42,7 +43,8 @@ class Report:
     Attributes:
         dashboards, panels, queries, values: how many were drawn, asked, compared.
         constant: (uid, title) of the panels in which nothing moved.
-        excused: entries of `NEVER_HERE` that were needed.
+        excused: entries of `NEVER_HERE` and `lacking` that were needed.
+        lacking: panels that are empty because of what this machine lacks, by the reason.
         problems: in words, each with its dashboard and panel.
         seconds: from drawing's begin to its end.
     """
@@ -53,6 +55,7 @@ class Report:
     values: int = 0
     constant: set[tuple[str, str]] = field(default_factory=set)
     excused: set[str] = field(default_factory=set)
+    lacking: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -61,6 +64,7 @@ class Report:
         return (
             f"{self.dashboards} dashboards, {self.panels} panels, {self.queries} queries, {self.values} values, "
             f"drawn in {self.seconds:.0f} s: {len(self.problems)} problem{'s' * (len(self.problems) != 1)}"
+            + "".join(f"; {count} panels empty, {why}" for why, count in self.lacking.items())
         )
 
 
@@ -102,6 +106,8 @@ def _judged(report: Report, dashboard: Mapping[str, Any], drawn: Drawn, asks: Pr
         report.queries += len(told["targets"])
         report.values += verdict.compared
         report.excused |= verdict.excused
+        if verdict.lacking:
+            report.lacking[verdict.lacking] += 1
         if verdict.constant:
             report.constant.add((dashboard["uid"], panels[told["id"]]["title"]))
         yield from (f"{told['title']}: {problem}" for problem in verdict.problems)
@@ -117,7 +123,7 @@ def _judged(report: Report, dashboard: Mapping[str, Any], drawn: Drawn, asks: Pr
 def still(report: Report) -> list[str]:
     """Panels in which nothing moves, and exceptions that nothing needs."""
     wrong = [f"{uid}: {title}: constant while traffic varies" for uid, title in sorted(report.constant)]
-    idle = sorted(set(NEVER_HERE) - report.excused)
+    idle = sorted(set(NEVER_HERE | lacking()) - report.excused)
     return wrong + [f"{words}: excused (grafana/proof/exceptions.py), but all its queries have data" for words in idle]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from grafana.proof.exceptions import NEVER_HERE
+from grafana.proof.exceptions import NEVER_HERE, lacking
 from grafana.proof.prometheus import Prometheus, QueryError, Series
 from grafana.proof.reading import UnreadableError, read
 from grafana.proof.settings import Settings, settings
@@ -44,13 +44,15 @@ class Verdict:
     Attributes:
         problems: in words; compared: how many values were.
         constant: nothing in it moved: no series has two values in the shown range, and none comes or goes.
-        excused: entries of `NEVER_HERE` that a query without data needed.
+        excused: entries of `NEVER_HERE` and `lacking` that a query without data needed.
+        lacking: why the whole panel is empty on this machine; None where it is not, or must not be.
     """
 
     problems: list[str]
     compared: int = 0
     constant: bool = False
     excused: set[str] = field(default_factory=set)
+    lacking: str | None = None
 
 
 def judged(panel: Mapping[str, Any], drawn: Mapping[str, Any], prometheus: Prometheus) -> Verdict:
@@ -77,13 +79,17 @@ def judged(panel: Mapping[str, Any], drawn: Mapping[str, Any], prometheus: Prome
         except QueryError as error:
             verdict.problems.append(f"query {target['refId']}: {error}")
             continue
-        excuses = {words for words in NEVER_HERE if words in target["expr"]}
+        excuses = {words for words in NEVER_HERE | lacking() if words in target["expr"]}
         if not found and excuses:
             verdict.excused |= excuses
         elif not found:
             verdict.problems.append(f"query {target['refId']}: no data: {target['expr']}")
         expected += found
         moved = moved or any(moves(one, target["start"], target["end"], target["step"]) for one in series)
+    missing = [why for words, why in lacking().items() if words in verdict.excused]
+    if missing and not expected and not verdict.problems:
+        verdict.lacking = missing[0]
+        return verdict
     verdict.constant = not moved
     shown = drawn["shown"]
     if shown is None or shown["empty"]:

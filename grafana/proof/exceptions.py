@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Final
 
-_UNREADABLE: Final[dict[str, tuple[str, str]]] = {
-    "pilotfish_host_energy_joules_total": ("/sys/class/powercap/intel-rapl:0/energy_uj", "this machine has no RAPL"),
-    "pilotfish_cgroup_memory_events_total": (
-        "/sys/fs/cgroup/cgroup.controllers",
-        "the memory controller of this machine is of version 1, which has no such events",
-    ),
-}
-"""What stands in a query -> (the file that its numbers need, why it gives nothing where that is not there)."""
+from tests.limits import limited
+
 NEVER_HERE: Final[dict[str, str]] = {
     "pilotfish_reasoning_output_tokens_total": "a model of random weights does not reason",
     "pilotfish_series_dropped_total": "a page above its limit would lack what other panels show",
     'level="error"': "nothing in the agent fails",
-    **{words: why for words, (file, why) in _UNREADABLE.items() if not Path(file).exists()},
 }
 """What stands in a query -> why that query may give nothing here; its panel must have data by its other queries."""
+_RAPL: Final = "/sys/class/powercap/intel-rapl:0/energy_uj"
+_VERSION_2: Final = "/sys/fs/cgroup/cgroup.controllers"
+_LIMITED: Final = ("cpu_limit_cores", "cpu_throttled_periods", "cpu_throttled_seconds", "memory_limit", "oom_kills")
+
+
+@functools.cache
+def lacking() -> dict[str, str]:
+    """The same of what this machine lacks; a panel that shows nothing else may be empty, and is counted as such."""
+    found = {}
+    if not Path(_RAPL).exists():
+        found["pilotfish_host_energy_joules_total"] = "no RAPL here"
+    if not Path(_VERSION_2).exists():
+        found["pilotfish_cgroup_memory_events_total"] = "control groups of version 1 have no such events"
+    with limited("pf-proof-try", cores=1, memory=2**28) as limits:
+        if limits is None:
+            found |= {f"pilotfish_cgroup_{name}": "no control group can be made here: root can" for name in _LIMITED}
+    return found

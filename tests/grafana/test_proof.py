@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from grafana.proof import compare
 from grafana.proof.check import renamed
 from grafana.proof.compare import Expected, judged, legend, moves, says
 from grafana.proof.prometheus import Series
@@ -131,6 +132,17 @@ def test_a_panel_is_judged_by_what_it_shows(told: dict[str, Any], value: float |
     found = judged({"fieldConfig": {}}, told, Answers(value))  # type: ignore[arg-type]
     assert bool(found.problems) == (word is not None)
     assert word is None or word in found.problems[0]
+
+
+def test_what_a_machine_lacks_may_leave_a_panel_empty_but_not_half_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The panel is counted with the reason; with data beside it, it is judged as ever."""
+    monkeypatch.setattr(compare, "lacking", lambda: {"up": "no such thing here"})
+    told = drawn("stat", empty=True)
+    empty = judged({"fieldConfig": {}}, told, Answers(None))  # type: ignore[arg-type]
+    assert (empty.problems, empty.lacking, empty.excused) == ([], "no such thing here", {"up"})
+    there = judged({"fieldConfig": {}}, drawn("stat", items=["6.4"]), Answers(5.0))  # type: ignore[arg-type]
+    assert there.problems
+    assert there.lacking is None
 
 
 def test_of_the_largest_another_of_the_same_value_may_stand() -> None:
