@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -151,9 +152,10 @@ def test_any_times_of_the_cpus_parse(ticks: list[int]) -> None:
 @given(st.binary(max_size=100))
 def test_no_bytes_break_the_parsers(data: bytes) -> None:
     """Whatever stands there is a value or a ValueError, no other error and no zeros."""
-    for parse in (parse_cpu, parse_pressure):
-        with pytest.raises(ValueError, match=r"not /proc/stat|no pressure file"):
-            parse(data)
+    with contextlib.suppress(ValueError):
+        assert parse_cpu(data).busy >= 0
+    with contextlib.suppress(ValueError):
+        assert parse_pressure(data)
 
 
 @given(numbers, st.none() | numbers)
