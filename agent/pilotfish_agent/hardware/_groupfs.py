@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-_UNLIMITED: Final = 1 << 62
+UNLIMITED: Final = 1 << 62
 """Version 1 writes no limit as the largest multiple of the page size below 2^63."""
 
 
@@ -54,8 +54,8 @@ def parse_bytes(data: bytes) -> int | None:
         ValueError: neither.
     """
     text = data.strip()
-    value = _UNLIMITED if text == b"max" else int(text)
-    return value if value < _UNLIMITED else None
+    value = UNLIMITED if text == b"max" else int(text)
+    return value if value < UNLIMITED else None
 
 
 def parse_pressure(data: bytes) -> tuple[float, float | None]:

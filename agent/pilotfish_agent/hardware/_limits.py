@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pilotfish_agent.hardware._group import Group
-from pilotfish_agent.hardware._groupfs import parse_bytes, parse_cpu_max, parse_quota
+from pilotfish_agent.hardware._groupfs import UNLIMITED, parse_bytes, parse_cpu_max, parse_quota
 
 SLOW_EVERY: Final = 10.0
 """Seconds between looks at limits, which only an operator changes, and at `memory.stat`, 50 lines long."""
@@ -48,7 +48,8 @@ def memory_limit(group: Group, stat: dict[str, int]) -> int | None:
         stat: its `memory.stat`, which in version 1 knows the limits above it, of groups that we cannot see too.
     """
     if not group.unified:
-        return parse_bytes(b"%d" % stat["hierarchical_memory_limit"])
+        limit = stat.get("hierarchical_memory_limit", UNLIMITED)
+        return limit if limit < UNLIMITED else None
     return min(_memory_limits(group), default=None)
 
 
