@@ -156,6 +156,58 @@ def _cpu(runner: Runner) -> dict[str | None, object]:
     return {r.labels[1]: r.value for r in runner.collect() if isinstance(r, Sample) and r.metric.labels[-1] == "mode"}
 
 
+def test_the_roles_sum_is_the_trees(tmp_path: Path) -> None:
+    """What a process used counts for the role that it has then, and stays; what nobody saw is other."""
+    proc = FakeProc(tmp_path)
+    proc.spawn(10, 1, 100, cpu=(100, 0))
+    proc.spawn(11, 10, 101, cpu=(500, 0))
+    runner = Runner(context(tmp_path, pid=10), ["cpu"])
+    assert _by_role(runner, "cpu_seconds_total") == {"main": 1, "worker": 5, "other": 0}
+    proc.set(11, ppid=10, start_time=101, comm="VLLM::EngineCor", cpu=(700, 0))
+    assert _by_role(runner, "cpu_seconds_total") == {"main": 1, "worker": 5, "engine": 2, "other": 0}
+    proc.reap(11)
+    proc.set(10, ppid=1, start_time=100, cpu=(100, 0), waited=(900, 0))
+    assert _by_role(runner, "cpu_seconds_total") == {"main": 1, "worker": 5, "engine": 2, "other": 2}
+    assert _cpu(runner) == {"user": 10, "system": 0}
+    runner.close()
+
+
+def _by_role(runner: Runner, what: str) -> dict[str | None, object]:
+    name = f"pilotfish_process_role_{what}"
+    return {r.labels[1]: r.value for r in runner.collect() if isinstance(r, Sample) and r.metric.name == name}
+
+
+def test_kinds_of_memory_are_read_now_and_then(tmp_path: Path) -> None:
+    """In between each process counts with its last; who is new counts at once, who has gone no longer."""
+    proc = FakeProc(tmp_path)
+    surroundings = context(tmp_path, pid=10)
+    for pid, ppid in ((10, 1), (11, 10)):
+        proc.spawn(pid, ppid, pid)
+        _anonymous(tmp_path, pid, 100)
+    runner = Runner(surroundings, ["memory"])
+
+    def told() -> object:
+        found = [r for r in runner.collect() if isinstance(r, Sample) and r.labels[-1] == "anonymous"]
+        return [r.value for r in found]
+
+    assert told() == [200 * 1024]
+    _anonymous(tmp_path, 10, 150)
+    assert told() == [200 * 1024], "kept"
+    proc.spawn(12, 10, 12)
+    _anonymous(tmp_path, 12, 7)
+    assert told() == [207 * 1024]
+    proc.reap(11)
+    assert told() == [107 * 1024]
+    assert isinstance(surroundings.clock, ManualClock)
+    surroundings.clock.advance(5)
+    assert told() == [157 * 1024]
+    runner.close()
+
+
+def _anonymous(proc: Path, pid: int, kibibytes: int) -> None:
+    (proc / str(pid) / "status").write_text(f"RssAnon:\t{kibibytes} kB\n")
+
+
 def test_limits_are_read_again_after_a_minute(tmp_path: Path) -> None:
     """A limit raised by prlimit shows up."""
     surroundings = context(frozen("prefork", tmp_path))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pilotfish_agent.hardware._procfs import ProcessFiles
 from pilotfish_agent.hardware._tree import NEW, THREADS_EVERY, ProcessTree
@@ -306,3 +309,43 @@ def test_closing_leaves_no_descriptor(proc: FakeProc) -> None:
     watched.close()
     assert len(os.listdir("/proc/self/fd")) == before
     assert watched.members == ()
+
+
+STEPS = st.lists(st.tuples(st.sampled_from(["fork", "end", "reuse"]), st.integers(0, 9)), max_size=15)
+
+
+@given(STEPS)
+@settings(max_examples=40, deadline=None)
+def test_any_history_is_followed(steps: list[tuple[str, int]]) -> None:
+    """Forks, ends, orphans, numbers used again within a clock tick: two scans later all who live are members.
+
+    Nobody waits for anybody here, so each process that was seen counts for ever with the 10 ticks that it has used.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        proc = FakeProc(Path(folder))
+        proc.spawn(10, 1, 10, cpu=(10, 0))
+        watched = ProcessTree(10, 10, folder, clock=ManualClock())
+        parents, born = {10: 1}, 1
+        for action, choice in steps:
+            chosen = sorted(parents)[choice % len(parents)]
+            if action == "fork":
+                pid, parent = 10 + len(os.listdir(folder)) + 100 * born, chosen
+            elif chosen == 10:
+                continue
+            else:
+                pid, parent = chosen, parents.pop(chosen)
+                for orphan in [child for child, of in parents.items() if of == chosen]:
+                    parents[orphan] = 1
+                    proc.set(orphan, ppid=1, start_time=orphan, cpu=(10, 0))
+                proc.reap(chosen)
+            if action != "end" and parent in parents:
+                proc.spawn(pid, parent, pid, cpu=(10, 0))
+                parents[pid] = parent
+                born += 1
+            watched.scan()
+            watched.scan()
+            assert {m.pid for m in watched.members} == set(parents)
+            assert watched.used[0] == 10 * born
+            order = [m.key for m in watched.members]
+            assert all(m.parent is None or order.index(m.parent) < order.index(m.key) for m in watched.members)
+        watched.close()
