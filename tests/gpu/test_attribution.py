@@ -128,6 +128,13 @@ def test_the_instances_of_a_gpu_stand_for_it() -> None:
     assert found["MIG-1"].sm is None
 
 
+def test_another_vendor_counts_for_itself() -> None:
+    """Its GPU 0 is not the one that is divided."""
+    instance = gpu(GpuProcess(10, GIB, None), uuid="MIG-1", number="0/1")
+    amd = Gpu("1eff74a1", "0", "MI300X", "6.12.12", up=True, processes=(GpuProcess(10, GIB),))
+    assert attribute([instance, amd], {10}, Hints())[0].keys() == {"MIG-1", "1eff74a1"}
+
+
 def test_a_lost_gpu_has_no_part() -> None:
     """Nothing is known of it."""
     lost = Gpu("GPU-a", "0", "H200", "1", up=False, processes=(GpuProcess(10, GIB, 0.5),))

@@ -6,12 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
+
+from pilotfish_agent.gpu import nvml
 from pilotfish_agent.gpu.report import Gpu, GpuReport, GpuValue
 from pilotfish_agent.hardware import gpu as part
 from pilotfish_agent.hardware._context import HostContext
 from pilotfish_agent.hardware._runner import Runner, scope
 from pilotfish_core.clock import ManualClock
 from pilotfish_core.metrics import PREFIX, Reading, Reason, Sample, Unavailable
+from tests.gpu import fake
 
 A = Gpu("GPU-aaaa", "0", "H200", "580.1", up=True)
 Series = tuple[str, tuple[str | None, ...]]
@@ -150,6 +154,28 @@ def test_an_old_report_is_no_report() -> None:
         ("gpu_xid_errors_total", ("GPU-aaaa", "0", "31")): 2.0,
     }
     assert gaps == dict.fromkeys(all_names() - {"gpu_up", "gpu_xid_errors_total"}, "failed")
+
+
+@fake.NEEDS_COMPILER
+@pytest.mark.parametrize("more", [{}, {"mig": 2}, {"xid_count": 1}])
+def test_everything_that_nvml_gives_has_its_metric(
+    more: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the real binding, on a library that plays a GPU with all there is: no value is left over."""
+    gpus = fake.Gpus(tmp_path / "gpus", {"count": 1, "links": 2, "pid.0": 4242, "memory.0": 1 << 30})
+    for name, value in gpus.environ.items():
+        monkeypatch.setenv(name, value)
+    backend = nvml.make(str(fake.library()))
+    backend.open()
+    backend.read()
+    gpus.set(**more)
+    found = backend.read()
+    backend.close()
+    values, gaps = Gpus(report(*found)).collect()
+    assert sum(len(gpu.values) for gpu in found) + 2 * len(found) == len(values)
+    declared_elsewhere = {name for gpu in found for name, _ in gpu.gaps} - all_names()
+    assert declared_elsewhere <= {"process_gpu_memory_bytes", "process_gpu_sm_utilization_ratio"}
+    assert gaps.keys() <= all_names()
 
 
 def test_the_host_runner_runs_it_and_a_target_does_not() -> None:

@@ -87,8 +87,8 @@ def attribute(gpus: Iterable[Gpu], members: Collection[int], hints: Hints) -> tu
 
 def _units(gpus: Iterable[Gpu]) -> list[Gpu]:
     up = [gpu for gpu in gpus if gpu.up]
-    divided = {gpu.gpu.partition("/")[0] for gpu in up if "/" in gpu.gpu}
-    return [gpu for gpu in up if gpu.gpu not in divided]
+    divided = {(gpu.driver, gpu.gpu.partition("/")[0]) for gpu in up if "/" in gpu.gpu}
+    return [gpu for gpu in up if (gpu.driver, gpu.gpu) not in divided]
 
 
 def _listed(gpu: Gpu, members: Collection[int], hints: Hints) -> Use | Reason:
