@@ -6,9 +6,8 @@ import signal
 
 import pytest
 
-from pilotfish_agent.gpu import ask, drivers
+from pilotfish_agent.gpu import drivers
 from pilotfish_agent.gpu.report import Gpu
-from pilotfish_agent.gpu.settings import Config
 from tests.capture_process.watched import gone, until
 from tests.gpu import fake
 from tests.gpu.watched import Watched, running, xids
@@ -149,6 +148,18 @@ def test_a_driver_that_is_exchanged_is_asked_by_another_process(gpus: fake.Gpus)
         assert watched.count("gpu_unavailable") == 1, "told once, however often it is tried"
 
 
+def test_a_driver_that_cannot_be_asked_is_asked_ever_more_rarely(gpus: fake.Gpus) -> None:
+    """As in a container without GPUs on a host that has some; where the driver is not loaded nobody is told."""
+    gpus.set(fail__nvmlInitWithFlags=9)
+    with running(Watched(again=0.02)) as watched:
+        report = watched.until(lambda report: report.restarts >= 3, "some attempts")
+        assert (report.reason, report.gpus) == ("not_installed", ())
+        assert watched.supervisor.notices() == ()
+        assert watched.count("gpu_unavailable") == 1
+        gpus.set(fail__nvmlInitWithFlags=0)
+        watched.first()
+
+
 def test_counts_go_on_over_a_reload_of_the_driver(gpus: fake.Gpus) -> None:
     """It counts from 0 again; what is told never falls."""
 
@@ -160,22 +171,3 @@ def test_counts_go_on_over_a_reload_of_the_driver(gpus: fake.Gpus) -> None:
         before = joules(watched.until(lambda report: joules(report.gpus) >= 5, "5 J").gpus)
         gpus.set(energy_mj=1_000)
         watched.until(lambda report: joules(report.gpus) == before + 1, "1 J more")
-
-
-@pytest.mark.parametrize(
-    ("state", "reason"),
-    [({}, None), ({"fail.nvmlInitWithFlags": 9}, "not_installed"), ({"hang_ms.nvmlInitWithFlags": 60_000}, "failed")],
-)
-def test_asked_once(state: dict[str, object], reason: str | None, gpus: fake.Gpus) -> None:
-    """For people: the GPUs, or why there are none; a driver that hangs is not waited for."""
-    gpus.set(**state)
-    report = ask.once(Config(library=str(fake.library()), deadline=5.0 if not state else 0.3))
-    assert report.reason == reason
-    assert bool(report.words) == (reason is not None)
-    assert [gpu.gaps for gpu in report.gpus] == [()] * (reason is None)
-
-
-def test_asked_once_where_gpus_are_not_wanted() -> None:
-    """No process is started."""
-    assert ask.once(Config(mode="off")).reason == "disabled"
-    assert ask.once(Config()).reason in {"not_installed", None, "failed"}

@@ -44,6 +44,7 @@ class Watched:
 
     def until(self, what: Callable[[GpuReport], bool], why: str) -> GpuReport:
         """The first report that is as it must become."""
+
         def found() -> GpuReport | None:
             report = self.report
             return report if what(report) else None

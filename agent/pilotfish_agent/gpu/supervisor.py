@@ -28,13 +28,15 @@ from pilotfish_core.metrics import Reason
 STARTED = Event("gpu_started", "info", "GPUs are read.")
 ENDED = Event("gpu_ended", "warning", "The process that reads the GPUs ended; it is started again.")
 HUNG = Event("gpu_hung", "warning", "A GPU's driver did not answer in time; pf-nvml was ended, and is started again.")
-UNAVAILABLE = Event("gpu_unavailable", "warning", "A GPU's driver is there, but cannot be asked.")
+UNAVAILABLE = Event("gpu_unavailable", "info", "A GPU's driver is there, but cannot be asked.")
 LOST = Event("gpu_lost", "error", "A GPU does not answer any more: it fell off the bus, or waits for a reset.")
 BACK = Event("gpu_back", "info", "A GPU that was lost answers again.")
 EVENTS = (STARTED, ENDED, HUNG, UNAVAILABLE, LOST, BACK)
 
 AGAIN_SECONDS: Final = 60.0
-"""Between two looks for a driver, and until the next start where it could not be asked."""
+"""Between two looks for a driver, and until the next start where it could not be asked; then twice that, and so on."""
+LONGEST_AGAIN: Final = 10
+"""Times `AGAIN_SECONDS` at most: a container without GPUs, on a host that has some, sees the driver all the time."""
 END_SECONDS: Final = 0.25
 """For pf-nvml to end, when the agent leaves; then it is killed."""
 STUCK_SECONDS: Final = 1.0
@@ -76,7 +78,7 @@ class Supervisor:
         self._reader: Reader | None = None
         self._totals = Totals()
         self._backoff = Backoff()
-        self._starts = 0
+        self._starts = self._refusals = 0
         self._next_start = 0.0
         self._read_at = 0.0
         self._thread: threading.Thread | None = None
@@ -105,7 +107,7 @@ class Supervisor:
     def notices(self) -> tuple[str, ...]:
         """A line for `status` where a driver is there and its GPUs cannot be read."""
         report = self.report
-        fine = report.reason in {None, "disabled", "no_data"} or report.words == drivers.NONE
+        fine = report.reason in {None, "disabled", "no_data", "not_installed"}
         return () if fine else (f"gpu: {report.words}",)
 
     # -- the thread
@@ -206,7 +208,7 @@ class Supervisor:
                 self._events.emit(BACK if gpu.up else LOST, uuid=gpu.uuid, gpu=gpu.gpu)
         if first:
             self._events.emit(STARTED, gpus=[f"{gpu.gpu}: {gpu.name}" for gpu in told.values()])
-        self._read_at = now
+        self._read_at, self._refusals = now, 0
         gpus = tuple(sorted(told.values(), key=lambda gpu: (gpu.gpu.zfill(9), gpu.uuid)))
         self._show(gpus=gpus, reason=None, words="")
 
@@ -231,7 +233,8 @@ class Supervisor:
         if words != self.report.words:
             self._events.emit(UNAVAILABLE, reason=reason, words=words)
         self._down(reason, words, now)
-        self._next_start = now + self._again
+        self._next_start = now + self._again * min(2**self._refusals, LONGEST_AGAIN)
+        self._refusals += 1
 
     def _down(self, reason: Reason, words: str, now: float) -> None:
         """Nothing is known of any GPU."""
