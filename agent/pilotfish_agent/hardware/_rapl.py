@@ -60,7 +60,7 @@ class Rapl:
         """
         now = self._clock.monotonic()
         if self._refused is not None and now < self._refused[0]:
-            raise self._refused[1]
+            raise self._refused[1].with_traceback(None)  # else each raise makes it longer
         try:
             self._zones = self._zones or _zones(self._folder)
             joules = self._count(max(now - self._at, 1.0))
