@@ -212,7 +212,7 @@ def _lifecycle() -> list[Panel]:
             ask(back, _NAME + " restarts"),
             ask(ended, _NAME + " {{cause}}"),
             bars=True,
-            w=9,
+            w=8,
             empty=_NONE,
         ),
         sheet(
@@ -223,17 +223,18 @@ def _lifecycle() -> list[Panel]:
             ("Restarts", "short", rows(events(of("process_restarts_total"), *_ONE))),
             ("Ends", "short", rows(events(of("process_exits_total"), *_ONE))),
             order=("target", "instance"),
-            w=10,
+            widths={"target": 90, "instance": 140},
+            w=9,
             empty=_NONE,
         ),
         bars(
             "Start-up time",
-            "Of the last start, by phase: until its first own line of code, until it listens or loads no more, until "
-            "it answers. load grows with the artifact: keep it on local storage, or in a format that is mapped.",
-            now(most(of("model_startup_duration_seconds"), *_ONE, "phase"), _NAME + " {{phase}}"),
+            "Of the last start, by phase. spawn: `pilotfish run` up to exec; load: until it listens; initialise: until "
+            "its first good answer. load grows with the artifact: keep it on local storage, or map it.",
+            now(most(of("model_startup_duration_seconds"), *_ONE, "phase"), "{{phase}}, " + _NAME),
             unit="s",
             steps=PLAIN,
-            w=5,
+            w=7,
             empty="no start was seen",
         ),
     ]

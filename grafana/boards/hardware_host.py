@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grafana.boards.panels import Panel, ask, course, dial, rows, sheet
+from grafana.boards.panels import Panel, ask, bars, course, now, rows, sheet
 from grafana.boards.promql import events, most, of, rate, share, total
 
 _NAME = "{{instance}}"
@@ -49,13 +49,15 @@ def panels() -> list[Panel]:
             empty=_NONE,
         ),
         *_pressure(),
-        dial(
+        bars(
             "State disk, used",
             "Of the disk that holds the agent's state. Full: references, history and evidence are not kept; free it, "
             "or set --state-dir.",
-            ask(f"1 - {free} / ({size} > 0)", _NAME),
+            now(f"1 - {free} / ({size} > 0)", _NAME),
             steps=((None, "green"), (0.85, "orange"), (0.95, "red")),
-            w=4,
+            unit="percentunit",
+            high=1,
+            w=5,
             empty="no state is kept",
         ),
         sheet(
@@ -67,7 +69,8 @@ def panels() -> list[Panel]:
             ("Memory left", "bytes", rows(most(of("host_memory_available_bytes"), "instance"))),
             ("Disk left", "bytes", rows(free)),
             order=("instance", "source"),
-            w=10,
+            widths={"instance": 140, "source": 70},
+            w=9,
             empty=_NONE,
         ),
     ]

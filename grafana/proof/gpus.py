@@ -49,7 +49,8 @@ class Played:
         self.library = fake.library()
         still = {"name": NAME, "links": 2, "pid.1": 1, "memory.1": 3 * GIB, "sm.1": 5, "xid": XID}
         limit = f"field.{pynvml.NVML_FI_DEV_POWER_CURRENT_LIMIT}"
-        self._gpus = fake.Gpus(folder / "gpu", {**still, limit: 700_000})
+        uncorrected = f"field.{pynvml.NVML_FI_DEV_ECC_DBE_VOL_TOTAL}"
+        self._gpus = fake.Gpus(folder / "gpu", {**still, limit: 700_000, uncorrected: 0})
         self._counted: dict[int, float] = dict.fromkeys((*NANOSECONDS, *BYTES, *LINK_KIB), 0.0)
         self._joules = 0.0
         self._ended = threading.Event()

@@ -20,6 +20,7 @@ from pilotfish_agent.web.server import build_app, serve
 from pilotfish_exporters.prometheus import Exporter
 from tests.standard import standard_snapshot
 from tests.web.live import Site
+from tests.web.test_vitals import hardware, lately
 
 
 @pytest.fixture
@@ -72,6 +73,18 @@ def test_status_finds_the_only_agent_and_prints_one_screen(
                  "1 per 30d false alarms", "more rows in", "notice: the reference"):  # fmt: skip
         assert part in out
     assert len(out.splitlines()) < 25
+
+
+def test_status_has_the_gpus_and_of_the_vital_signs_what_is_not_well() -> None:
+    """A line each, before the models."""
+    document = json.loads(documents.encode(documents.status(hardware(6), lately(6))))
+    lines = status.screen(document).splitlines()
+    assert "gpu        0 NVIDIA H100 80GB HBM3, busy 97 %, 60.0 GiB of 80.0 GiB, 350 W of 700 W, XID 79 1 time, " in (
+        "\n".join(lines)
+    )
+    assert "warning    Throttled: 40 % (of CPU periods: the limit is too small, in the last 5 min)" in lines
+    assert "critical   OOM kills: 2" in lines
+    assert not any("CPU limit" in line for line in lines)
 
 
 def test_status_json_is_the_document_of_the_api(

@@ -40,6 +40,8 @@ def hardware(minutes: float = 0.0) -> Snapshot:
         sample("output_tokens_total", 1000 * minutes, OURS),
         sample("process_cpu_seconds_total", 5 + 1.5 * at, {**OURS, "mode": "user"}),
         sample("process_run_delay_seconds_total", 0.6 * at, OURS),
+        sample("model_startup_duration_seconds", 12.5, {**OURS, "phase": "load"}),
+        sample("model_startup_duration_seconds", 0.02, {**OURS, "phase": "spawn"}),
         sample("process_threads", 12, OURS),
         sample("processes", 1, {**OURS, "role": "main"}),
         sample("processes", 4, {**OURS, "role": "worker"}),
@@ -111,6 +113,7 @@ def test_the_groups_are_those_a_person_looks_for() -> None:
     [
         ("CPU used", "9.08 min", "1.5 cores in the last 5 min", ""),
         ("Waiting for a CPU", "0.6", "threads that were ready; too few CPUs", "warning"),
+        ("Start-up", "load 12.5 s", "", ""),
         ("Threads", "12", "4 worker, 1 main", ""),
         ("Ended badly", "2 out of memory", "", "critical"),
         ("Ended", "1 well", "", ""),
@@ -180,6 +183,20 @@ def test_a_lost_gpu_says_so_and_shows_nothing_old() -> None:
     (row,) = gpus(numbers.Numbers(replace(hardware(), samples=lost)))
     assert (row.gpu, row.busy, row.memory, row.tone) == ("0 A10", "", "", "critical")
     assert "lost" in row.notes
+
+
+def test_an_error_of_a_program_is_not_one_of_the_gpu() -> None:
+    """By NVIDIA's own list; corrected memory errors are none, uncorrected ones are."""
+    up = sample("gpu_up", 1, GPU)
+
+    def told(*samples: Sample) -> tuple[str, str]:
+        (row,) = gpus(numbers.Numbers(replace(hardware(), samples=(up, *samples))))
+        return row.notes, row.tone
+
+    xid = sample("gpu_xid_errors_total", 2, {**GPU, "xid": "31"})
+    assert told(xid) == ("XID 31 2 times (a program's own)", "warning")
+    assert told(sample("gpu_ecc_errors_total", 9, {**GPU, "kind": "corrected"})) == ("", "")
+    assert told(sample("gpu_ecc_errors_total", 1, {**GPU, "kind": "uncorrected"}))[1] == "critical"
 
 
 def test_each_of_several_targets_has_its_own_control_group() -> None:

@@ -98,6 +98,18 @@ def _head(document: Mapping[str, Any]) -> Iterator[str]:
     pids = [f"{_clean(n)} {p}" for n, p in (document.get("processes") or {}).items() if p is not None]
     if pids:
         yield f"processes  {', '.join(pids)}"
+    yield from _hardware(document)
+
+
+def _hardware(document: Mapping[str, Any]) -> Iterator[str]:
+    """The GPUs, and of the vital signs those that are not well."""
+    for gpu in document.get("gpus") or ():
+        shown = (f"busy {gpu['busy']}" if gpu.get("busy") else "", *(gpu.get(k) for k in ("memory", "power", "notes")))
+        yield f"gpu        {', '.join(_clean(part) for part in (gpu.get('gpu'), *shown) if part)}"
+    for vital in document.get("vitals") or ():
+        if vital.get("tone"):
+            note = f" ({_clean(vital['note'])})" if vital.get("note") else ""
+            yield f"{_clean(vital['tone']):11}{_clean(vital.get('name'))}: {_clean(vital.get('value'))}{note}"
 
 
 def _memory(document: Mapping[str, Any]) -> Iterator[str]:

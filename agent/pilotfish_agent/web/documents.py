@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from pilotfish_agent.web.numbers import Numbers, Rises
+from pilotfish_agent.web.vitals.gpus import gpus
+from pilotfish_agent.web.vitals.groups import groups
 from pilotfish_core.nouns import Snapshot
 
 
@@ -17,9 +20,15 @@ def drift(snapshot: Snapshot) -> list[dict[str, Any]]:
     return [asdict(result) for result in ranked]
 
 
-def status(snapshot: Snapshot) -> dict[str, Any]:
-    """One screen of a running agent; ``at`` is the moment it speaks of, in epoch seconds."""
+def status(snapshot: Snapshot, rises: Rises | None = None) -> dict[str, Any]:
+    """One screen of a running agent; ``at`` is the moment it speaks of, in epoch seconds.
+
+    ``vitals`` and ``gpus`` are the page's, in words for people; numbers are at `/metrics`.
+    """
     whole = {"at": snapshot.at, **asdict(snapshot.status)}
+    numbers = Numbers(snapshot, rises)
+    whole["vitals"] = [{"group": g.title, **vital._asdict()} for g in groups(numbers) for vital in g.vitals]
+    whole["gpus"] = [row._asdict() for row in gpus(numbers)]
     return {**whole, "drift": drift(snapshot), "alerts": [dict(a) for a in snapshot.alerts]}
 
 

@@ -224,7 +224,7 @@ class _Site:
 
     async def status(self, _: web.Request) -> web.Response:
         """GET /api/v1/status."""
-        return await self._document("status", documents.status)
+        return await self._document("status", lambda snapshot: documents.status(snapshot, self._rises()))
 
     async def drift(self, _: web.Request) -> web.Response:
         """GET /api/v1/drift."""

@@ -11,6 +11,8 @@ from pilotfish_agent.web.vitals._vital import Tone
 HELD_BACK: Final = 0.1
 """Share of the last five minutes above which a reason for lower clocks is named."""
 FULL: Final = 0.95
+_OF_PROGRAMS: Final = frozenset({"13", "31", "43", "45", "68", "109"})
+"""XIDs after which the GPU is sound: NVIDIA's own list, as in the alert."""
 _USUAL: Final = frozenset({"idle", "power"})
 """Slower clocks without work, or at the limit that somebody set, are no fault."""
 
@@ -94,20 +96,31 @@ def _model(numbers: Numbers, uuid: str) -> str:
 
 def _notes(numbers: Numbers, uuid: str) -> tuple[str, Tone]:
     """Its errors, what holds it back, and whether it is full."""
-    errors, held = list(_errors(numbers, uuid)), list(_held(numbers, uuid))
+    broken, errors, held = (list(of(numbers, uuid)) for of in (_broken, _errors, _held))
     part = share(numbers.most("gpu_memory_used_bytes", uuid=uuid), numbers.most("gpu_memory_total_bytes", uuid=uuid))
     if part is not None and part > FULL:
         held.append(f"memory {percent(part)} full")
-    return ", ".join([*errors, *held]), "critical" if errors else "warning" if held else ""
+    words = ", ".join([*broken, *errors, *held])
+    return words, "critical" if broken else "warning" if errors or held else ""
+
+
+def _broken(numbers: Numbers, uuid: str) -> Iterator[str]:
+    """Errors of the hardware since the agent began."""
+    yield from (words for code, words in _xids(numbers, uuid) if code not in _OF_PROGRAMS)
+    for labels, count in numbers.each("gpu_ecc_errors_total", uuid=uuid):
+        if count and labels.get("kind") != "corrected":
+            yield f"ECC {str(labels.get('kind')).replace('_', ' ')}: {count:,.0f}"
 
 
 def _errors(numbers: Numbers, uuid: str) -> Iterator[str]:
+    """Errors of programs."""
+    yield from (f"{words} (a program's own)" for code, words in _xids(numbers, uuid) if code in _OF_PROGRAMS)
+
+
+def _xids(numbers: Numbers, uuid: str) -> Iterator[tuple[str, str]]:
     for labels, count in numbers.each("gpu_xid_errors_total", uuid=uuid):
         if count:
-            yield f"XID {labels.get('xid')} {count:,.0f} time{'s' * (count != 1)}"
-    for labels, count in numbers.each("gpu_ecc_errors_total", uuid=uuid):
-        if count and labels.get("kind") != "corrected":
-            yield f"{count:,.0f} {labels.get('kind')} ECC error{'s' * (count != 1)}"
+            yield str(labels.get("xid")), f"XID {labels.get('xid')} {count:,.0f} time{'s' * (count != 1)}"
 
 
 def _held(numbers: Numbers, uuid: str) -> Iterator[str]:
