@@ -43,7 +43,7 @@ LIMIT = Metric(
 )
 _COUNTERS: Final = (PERIODS, THROTTLED_PERIODS, THROTTLED_SECONDS)
 METRICS = (*_COUNTERS, LIMIT)
-ENABLE = {**_ENABLE, "no_data": "nothing: the control group has no CPU limit"}
+ENABLE = {**_ENABLE, "no_data": "nothing is wrong: the control group has no CPU limit"}
 
 
 class _Cpu:

@@ -49,7 +49,11 @@ MEMORY_EVENTS = Metric(
     ("target", "kind"),
 )
 METRICS = (MEMORY, RECLAIMABLE, LIMIT, OOM_KILLS, MEMORY_EVENTS)
-ENABLE = {**_ENABLE, "no_data": "nothing: the control group has no memory limit"}
+ENABLE = {
+    **_ENABLE,
+    "not_supported": f"{_ENABLE['not_supported']}; memory events: version 2",
+    "no_data": "nothing is wrong: the control group has no memory limit",
+}
 _KINDS: Final = ("low", "high", "max")
 
 
