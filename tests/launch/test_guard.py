@@ -53,7 +53,7 @@ def test_the_guard_is_thin(box: Box) -> None:
 
 
 def test_the_guard_keeps_no_descriptor_of_the_model(box: Box) -> None:
-    """After the start line only /dev/null, locks, pidfds, its pipe and the handover are open."""
+    """After the start line only /dev/null, locks, pidfds, its pipe, the handover and the kill counter are open."""
     read_end, write_end = os.pipe()
     os.set_inheritable(write_end, True)
     model = box.start(*SLEEP)
@@ -68,6 +68,7 @@ def test_the_guard_keeps_no_descriptor_of_the_model(box: Box) -> None:
         "pidfd:",
         "pipe:",
         "/memfd:pilotfish",
+        "/sys/fs/cgroup",
     )
     assert [t for t in targets(guard) if not t.startswith(allowed)] == []
     assert sum(t.startswith("pipe:") for t in targets(guard)) == 1

@@ -1,0 +1,92 @@
+"""The counter of kills for want of memory, in our own control group."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from pilotfish_agent.launch.oom import Kills
+from tests.launch.box import WITH_STAND_IN, Box, until
+from tests.launch.test_stub import last_exit
+
+
+def tree(folder: pathlib.Path, cgroup: str, path: str, text: str) -> pathlib.Path:
+    """A frozen `/proc` and `/sys/fs/cgroup` with one counter."""
+    (folder / "proc" / "self").mkdir(parents=True)
+    (folder / "proc" / "self" / "cgroup").write_text(cgroup)
+    file = folder / "cgroup" / path
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "path", "text"),
+    [
+        ("0::/a.slice/b.service\n", "a.slice/b.service/memory.events", "low 0\noom 1\noom_kill {}\n"),
+        ("0::/\n", "memory.events", "oom 7\noom_kill {}\noom_group_kill 3\n"),
+        (
+            "5:cpu,cpuacct:/x\n4:memory:/docker/1\n0::/\n",
+            "memory/docker/1/memory.oom_control",
+            "under_oom 0\noom_kill {}\n",
+        ),
+    ],
+)
+def test_only_a_rise_says_anything(tmp_path: pathlib.Path, cgroup: str, path: str, text: str) -> None:
+    """Version 2, a container's own namespace, and version 1."""
+    file = tree(tmp_path, cgroup, path, text.format(4))
+    kills = Kills(str(tmp_path / "proc"), str(tmp_path / "cgroup"))
+    assert kills.rise() == 0
+    file.write_text(text.format(6))
+    assert (kills.rise(), kills.rise()) == (2, 0)
+    file.write_text("")
+    assert kills.rise() == 0
+    os.close(kills.fd)
+
+
+@pytest.mark.parametrize("cgroup", ["", "0::/../other\n", "0::/none\n", "4:memory:/none\n", "\xff:::\n"])
+def test_without_a_counter_nothing_is_known(tmp_path: pathlib.Path, cgroup: str) -> None:
+    """No guess, no descriptor."""
+    tree(tmp_path, cgroup, "x", "")
+    kills = Kills(str(tmp_path / "proc"), str(tmp_path / "cgroup"))
+    assert kills.fd == -1
+    assert kills.rise() == 0
+    assert Kills(str(tmp_path / "nowhere")).fd == -1
+
+
+@pytest.fixture
+def small() -> Iterator[pathlib.Path]:
+    """A memory group of version 1 with little memory."""
+    folder = pathlib.Path(f"/sys/fs/cgroup/memory/pf-launch-{os.getpid()}")
+    try:
+        folder.mkdir()
+        (folder / "memory.limit_in_bytes").write_text(str(80 << 20))
+    except OSError:
+        pytest.skip("needs root and a memory control group of version 1 in which groups can be made")
+    yield folder
+    for _ in range(200):
+        try:
+            folder.rmdir()
+            return
+        except OSError:
+            time.sleep(0.02)
+
+
+EATS = "import time; time.sleep(1); kept = []\nwhile True: kept.append(b'x' * (1 << 20))"
+
+
+@pytest.mark.parametrize("script", [EATS, "import os, time; time.sleep(1); os.kill(os.getpid(), 9)"])
+def test_the_guard_knows_where_the_agent_does_not(box: Box, small: pathlib.Path, script: str) -> None:
+    """The kernel takes the agent first, then the model: the guard has the counter. A kill by hand is a signal."""
+    enter = f'echo $$ > {small}/cgroup.procs; exec "$@"'
+    run = (*WITH_STAND_IN, "--instance", "fat", "--", sys.executable, "-I", "-S", "-c", script)
+    environ = {**box.env, "STAND_IN": "hang"}
+    model = subprocess.Popen(("sh", "-c", enter, "sh", *run), env=environ, stderr=subprocess.DEVNULL)
+    assert model.wait(60) == -signal.SIGKILL
+    until(lambda: not box.ours(), "our processes to leave")
+    assert last_exit(box, "fat")["cause"] == ("oom" if script is EATS else "signal")
