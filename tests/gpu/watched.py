@@ -20,7 +20,7 @@ class Watched:
     Args:
         deadline: seconds.
         look: as `Supervisor` takes it; None: a driver is found.
-        again: seconds between two looks for a driver.
+        again: seconds between two looks for a driver, and until the first new attempt.
         mode: as in the configuration.
     """
 
@@ -35,7 +35,7 @@ class Watched:
         self.events = Events(SystemClock())
         config = Config(mode=mode, library=str(fake.library()), deadline=deadline)
         find = look or (lambda _: ("nvidia",))
-        self.supervisor = Supervisor(config, 0.05, events=self.events, look=find, again=again)
+        self.supervisor = Supervisor(config, 0.05, events=self.events, look=find, look_every=again, again=again)
 
     @property
     def report(self) -> GpuReport:

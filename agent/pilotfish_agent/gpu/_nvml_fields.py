@@ -48,6 +48,8 @@ _MEMBERS: Final = {
 }
 _BLANK: Final = {"uiVal": 2**32 - 1, "ulVal": 2**64 - 1, "ullVal": 2**64 - 1}
 """What the driver says where it does not know (`NVML_VALUE_NOT_AVAILABLE`)."""
+_AT_ONCE: Final = 64
+"""Fields of one call."""
 _MOST_LINKS: Final = pynvml.NVML_NVLINK_MAX_LINKS
 
 Field = tuple[int, int]
@@ -91,14 +93,15 @@ class Fields:
             LostError: there is no such GPU any more.
             BackendError: there is no driver any more.
         """
-        if self._wanted:
+        for first in range(0, len(self._wanted), _AT_ONCE):
+            some = self._wanted[first : first + _AT_ONCE]
             try:
-                answers = ask(pynvml.nvmlDeviceGetFieldValues, self._handle, self._wanted)
+                answers = ask(pynvml.nvmlDeviceGetFieldValues, self._handle, some)
             except GapError as gap:
-                self._found |= dict.fromkeys(self._wanted, gap)
+                self._found |= dict.fromkeys(some, gap)
             else:
-                self._found |= {w: _value(a) for w, a in zip(self._wanted, answers, strict=True)}
-            self._wanted = [w for w in self._wanted if not _lasting(self._found[w])]
+                self._found |= {w: _value(a) for w, a in zip(some, answers, strict=True)}
+        self._wanted = [w for w in self._wanted if not _lasting(self._found[w])]
         if self._links is None:
             self._want_links()
 

@@ -20,7 +20,9 @@ from pilotfish_agent.gpu.report import Gpu
 from pilotfish_core.clock import Clock, SystemClock
 
 REOPEN_SECONDS: Final = 30.0
-"""Between two looks for a GPU that stays lost: after a reset it may have another handle. The others lose a reading."""
+"""Until the library is opened anew where every GPU stays lost: after a reset it may have another handle."""
+REOPEN_SOME_SECONDS: Final = 300.0
+"""The same where some still answer: they lose a reading, and the lost one may make the library slow to open."""
 PLACES: Final = (
     "/usr/lib/wsl/lib/libnvidia-ml.so.1",
     "/run/nvidia/driver/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1",
@@ -46,7 +48,7 @@ class NvmlBackend:
         self._devices: list[Device] = []
         self._seen: dict[str, Gpu] = {}
         self._xids = Xids()
-        self._next_open = 0.0
+        self._opened = self._clock.monotonic()
 
     def open(self) -> None:
         """Loads the library and finds the GPUs.
@@ -80,9 +82,9 @@ class NvmlBackend:
         up = {gpu.uuid for gpu in found}
         lost = [self._with_xids(replace(gpu, at=now)) for uuid, gpu in self._seen.items() if uuid not in up]
         if not lost:
-            self._next_open = now + REOPEN_SECONDS
-        elif now >= self._next_open:
-            self._next_open = now + REOPEN_SECONDS
+            self._opened = now
+        elif now - self._opened >= (REOPEN_SOME_SECONDS if found else REOPEN_SECONDS):
+            self._opened = now
             self.close()
             self.open()
         return tuple(found + lost)

@@ -33,10 +33,12 @@ LOST = Event("gpu_lost", "error", "A GPU does not answer any more: it fell off t
 BACK = Event("gpu_back", "info", "A GPU that was lost answers again.")
 EVENTS = (STARTED, ENDED, HUNG, UNAVAILABLE, LOST, BACK)
 
-AGAIN_SECONDS: Final = 60.0
-"""Between two looks for a driver, and until the next start where it could not be asked; then twice that, and so on."""
-LONGEST_AGAIN: Final = 10
-"""Times `AGAIN_SECONDS` at most: a container without GPUs, on a host that has some, sees the driver all the time."""
+LOOK_SECONDS: Final = 60.0
+"""Between two looks for a driver."""
+AGAIN_SECONDS: Final = 5.0
+"""Until the next start where the driver could not be asked, as while it is upgraded; then twice that, and so on."""
+LONGEST_AGAIN_SECONDS: Final = 600.0
+"""A container without GPUs, on a host that has some, sees the driver all the time."""
 END_SECONDS: Final = 0.25
 """For pf-nvml to end, when the agent leaves; then it is killed."""
 STUCK_SECONDS: Final = 1.0
@@ -53,6 +55,7 @@ class Supervisor:
         events: where things are told.
         command: as `Child` takes it, for tests.
         look: vendors whose driver is there.
+        look_every: seconds as `LOOK_SECONDS`.
         again: seconds as `AGAIN_SECONDS`.
 
     Attributes:
@@ -67,6 +70,7 @@ class Supervisor:
         events: Events,
         command: list[str] | None = None,
         look: Callable[[str | None], tuple[str, ...]] = drivers.found,
+        look_every: float = LOOK_SECONDS,
         again: float = AGAIN_SECONDS,
     ) -> None:
         self._config = config
@@ -74,6 +78,7 @@ class Supervisor:
         self._events = events
         self._command = command
         self._look = look
+        self._look_every = look_every
         self._again = again
         self._reader: Reader | None = None
         self._totals = Totals()
@@ -134,7 +139,7 @@ class Supervisor:
             self._events.emit(UNAVAILABLE, reason="failed", words=words, exc_info=True)
             self._end()
             self._down("failed", words, now)
-            self._next_start = now + self._again
+            self._next_start = now + self._look_every
 
     def _wait(self, now: float) -> bool:
         """Until something happens or is due; whether it is time to end."""
@@ -147,11 +152,10 @@ class Supervisor:
             poller.register(process.fileno(), select.POLLIN)
             if process.pidfd >= 0:
                 poller.register(process.pidfd, select.POLLIN)
-            due = self._reader.patience(now)
+            due = min(self._reader.patience(now), LONGEST_WAIT)
         elif self._stale_at:
             due = min(due, self._stale_at - now)
-        seconds = min(max(due, 0.01), LONGEST_WAIT)
-        return any(fd == self._stopper[0] for fd, _ in poller.poll(seconds * 1_000 + 1))
+        return any(fd == self._stopper[0] for fd, _ in poller.poll(max(due, 0.01) * 1_000 + 1))
 
     def _step(self, now: float) -> None:
         if self._reader is not None:
@@ -169,7 +173,7 @@ class Supervisor:
 
     def _begin(self, now: float) -> None:
         vendors = self._look(self._config.library)
-        self._next_start = now + self._again
+        self._next_start = now + self._look_every
         if not vendors:
             self._down("not_installed", drivers.NONE, now)
             return
@@ -233,8 +237,8 @@ class Supervisor:
         if words != self.report.words:
             self._events.emit(UNAVAILABLE, reason=reason, words=words)
         self._down(reason, words, now)
-        self._next_start = now + self._again * min(2**self._refusals, LONGEST_AGAIN)
-        self._refusals += 1
+        self._next_start = now + min(self._again * 2**self._refusals, LONGEST_AGAIN_SECONDS)
+        self._refusals = min(self._refusals + 1, 20)
 
     def _down(self, reason: Reason, words: str, now: float) -> None:
         """Nothing is known of any GPU."""
