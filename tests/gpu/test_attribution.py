@@ -95,6 +95,13 @@ def test_a_gpu_given_to_the_model_alone_is_all_its() -> None:
     assert part(gpu(), {7}, named) == expected
 
 
+def test_a_driver_that_speaks_of_our_pids_means_what_its_empty_lists_say() -> None:
+    """CUDA opens every GPU that it may use: the one that the model does not use may be another container's."""
+    hints = Hints(initial=False, visible=frozenset({7}), holders={"GPU-a": 1, "GPU-b": 1})
+    found, _ = attribute([gpu(GpuProcess(7, GIB, 0.5)), gpu(uuid="GPU-b", number="1")], {7}, hints)
+    assert {uuid: use.method for uuid, use in found.items()} == {"GPU-a": "pid"}
+
+
 @pytest.mark.parametrize(
     ("hints", "processes", "reason"),
     [
@@ -102,6 +109,7 @@ def test_a_gpu_given_to_the_model_alone_is_all_its() -> None:
         (Hints(initial=False, holders={}), (), "not_supported"),
         (Hints(initial=False, holders={"GPU-a": 0}, named=frozenset({"GPU-a"})), (), "not_supported"),  # not opened
         (Hints(initial=False, holders={"GPU-a": 1}), (4242, 4243), "not_supported"),  # time-slicing
+        (Hints(initial=False, holders={"GPU-a": 1}, shared=True), (), "not_supported"),  # --gpus all
         (Hints(initial=False, holders={"GPU-a": 1}, visible=frozenset({9})), (9,), "no_data"),  # a neighbour
         (Hints(initial=True, holders={"GPU-a": 1}), (), "no_data"),  # on the host the list is whole
     ],
@@ -171,6 +179,7 @@ containers = st.builds(
     aliases=st.dictionaries(st.integers(1, 30), st.tuples(st.integers(1, 30)), max_size=4),
     holders=st.one_of(st.none(), st.dictionaries(st.just("GPU-a"), st.integers(0, 4))),
     named=st.frozensets(st.just("GPU-a")),
+    shared=st.booleans(),
 )
 
 
@@ -211,6 +220,7 @@ def test_numbers_are_numbers_of_the_driver(listed: list[GpuProcess], members: fr
         assert share is None or 0 <= share <= 1
     if use.method == "device":
         assert hints.holders is not None
+        assert not hints.shared
         assert not any(p.pid in hints.visible for p in listed if p.pid not in members)
         assert use.memory == 10 * GIB
         return

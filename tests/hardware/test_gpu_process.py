@@ -234,6 +234,16 @@ def test_a_gpu_that_the_container_was_given_is_all_the_models(tmp_path: Path) ->
     }
 
 
+def test_a_container_that_was_given_every_gpu_has_none_alone(tmp_path: Path) -> None:
+    """`docker run --gpus all`: CUDA opens all of them, and so does the next container's."""
+    model = Model(tmp_path, A)
+    model.driver("GPU-aaaa", 0)
+    model.opens(10, "/dev/nvidia0")
+    assert model.use().now().by_uuid["GPU-aaaa"].method == "device"
+    model.here(11, environ=b"NVIDIA_VISIBLE_DEVICES=all\0")
+    assert model.use().now().by_uuid == {}
+
+
 def test_a_gpu_that_was_given_by_its_name(tmp_path: Path) -> None:
     """MIG instances have no node of their own; the container's environment names them."""
     model = Model(tmp_path, replace(A, uuid="MIG-1", gpu="0/1"))
@@ -325,18 +335,51 @@ def test_the_files_of_a_real_process_are_read(real_process: subprocess.Popen[byt
     surroundings.tree.close()
 
 
+INNER = 54_321
+
+
+@pytest.fixture
+def in_a_namespace() -> Iterator[subprocess.Popen[bytes]]:
+    """`unshare` with a process in a PID namespace of its own, where its number is `INNER`."""
+    script = f"echo {INNER - 1} > /proc/sys/kernel/ns_last_pid; sleep 60 & echo x; wait"
+    words = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        ready = process.stdout.read(2)
+        try:
+            if ready != b"x\n":
+                pytest.skip("no PID namespace can be made here")
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_real_namespace_is_seen_from_both_sides(in_a_namespace: subprocess.Popen[bytes]) -> None:
+    """Its processes have two numbers, and whoever is inside knows that this is not the host."""
+    plain = context(Path("/proc"), pid=in_a_namespace.pid)
+    one = replace(A, processes=(GpuProcess(INNER, GIB, 0.5),))
+    surroundings = replace(plain, host=replace(plain.host, gpus=Source(GpuReport((one,), None))))
+    surroundings.tree.scan()
+    use = GpuUse(surroundings)
+    use._initial = False
+    assert use.now().by_uuid["GPU-aaaa"].method == "nspid"
+    child = next(m.pid for m in surroundings.tree.members if m.pid != in_a_namespace.pid)
+    assert os.readlink(f"/proc/{child}/ns/pid") != INITIAL
+    surroundings.tree.close()
+
+
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_parsers(data: bytes) -> None:
     """What a file says is foreign: nothing raises, and only what was meant is taken."""
     assert all(isinstance(pid, int) for pid in _gpu_use.parse_aliases(data))
-    assert all(uuid.startswith(("GPU-", "MIG-")) for uuid in _gpu_use.parse_named(data))
+    assert all(word == "all" or word.startswith(("GPU-", "MIG-")) for word in _gpu_use.parse_given(data))
     _gpu_use.parse_information(data)
 
 
 @pytest.mark.parametrize(
     ("value", "named"),
     [
-        (b"all", set()),
+        (b"all", {"all"}),
         (b"0,1", set()),
         (b"void", set()),
         (b"", set()),
@@ -344,8 +387,8 @@ def test_no_bytes_break_the_parsers(data: bytes) -> None:
     ],
 )
 def test_only_a_uuid_names_a_gpu(value: bytes, named: set[str]) -> None:
-    """`all` or a number says nothing of who else has it."""
-    assert _gpu_use.parse_named(b"A=1\0NVIDIA_VISIBLE_DEVICES=" + value + b"\0B=2\0") == named
+    """`all` is told apart; a number says nothing of which one it is."""
+    assert _gpu_use.parse_given(b"A=1\0NVIDIA_VISIBLE_DEVICES=" + value + b"\0B=2\0") == named
 
 
 def test_a_masked_uuid_is_none() -> None:

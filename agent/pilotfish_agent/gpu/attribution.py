@@ -37,6 +37,7 @@ class Hints:
         holders: UUID -> how many processes of the tree have the device open, of the GPUs whose device node is known;
             None: we may not look.
         named: UUIDs that the model's container was given by name (`NVIDIA_VISIBLE_DEVICES`).
+        shared: it was given all that there are, so other containers may have been, too: none is its alone.
     """
 
     initial: bool = True
@@ -44,6 +45,7 @@ class Hints:
     aliases: Mapping[int, Collection[int]] = field(default_factory=dict)
     holders: Mapping[str, int] | None = None
     named: frozenset[str] = frozenset()
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,12 @@ def attribute(gpus: Iterable[Gpu], members: Collection[int], hints: Hints) -> tu
     """
     found: dict[str, Use] = {}
     reason: Reason = "no_data"
-    for gpu in _units(gpus):
-        part = _listed(gpu, members, hints)
-        if isinstance(part, str):
+    units = _units(gpus)
+    listed = {process.pid for gpu in units for process in gpu.processes or ()}
+    comparable = hints.initial or (bool(listed) and listed <= hints.visible)
+    for gpu in units:
+        part = _listed(gpu, members, hints, comparable=comparable)
+        if isinstance(part, str) and not comparable:
             part = _alone(gpu, members, hints) or part
         if isinstance(part, Use):
             found[gpu.uuid] = part
@@ -91,28 +96,26 @@ def _units(gpus: Iterable[Gpu]) -> list[Gpu]:
     return [gpu for gpu in up if (gpu.driver, gpu.gpu) not in divided]
 
 
-def _listed(gpu: Gpu, members: Collection[int], hints: Hints) -> Use | Reason:
-    """By the driver's list; else why it does not tell."""
+def _listed(gpu: Gpu, members: Collection[int], hints: Hints, *, comparable: bool) -> Use | Reason:
+    """By the driver's list, whose PIDs may be ``comparable`` to ours; else why it does not tell."""
     if gpu.processes is None:
         return dict(gpu.gaps).get("process_gpu_memory_bytes", "not_supported")
     listed = _merged(gpu.processes)
-    ours_too = hints.initial or (listed and listed.keys() <= hints.visible)
-    if ours_too:
-        matched = [p for pid, p in listed.items() if pid in members]
-        if matched:
-            return _use("pid", matched, listed.values(), gpu, whole=hints.initial)
+    matched = [p for pid, p in listed.items() if pid in members] if comparable else []
+    if matched:
+        return _use("pid", matched, listed.values(), gpu, whole=hints.initial)
     aliases = {alias for pid in members for alias in hints.aliases.get(pid, ())}
     matched = [p for pid, p in listed.items() if pid in aliases and pid not in hints.visible]
     if matched:
         return _use("nspid", matched, listed.values(), gpu, whole=hints.initial)
-    if ours_too:
+    if comparable:
         return "no_data"  # it uses another GPU, or none
     return "permission" if hints.holders is None else "not_supported"
 
 
 def _alone(gpu: Gpu, members: Collection[int], hints: Hints) -> Use | None:
     """The whole device, where it was given to the model alone and nobody else is seen on it."""
-    if hints.initial or hints.holders is None:
+    if hints.holders is None or hints.shared:
         return None
     held = hints.holders.get(gpu.uuid)
     if held == 0 or (held is None and gpu.uuid not in hints.named):

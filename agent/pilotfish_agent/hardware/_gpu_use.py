@@ -70,7 +70,7 @@ class GpuUse:
         self._visible: set[int] = set()
         self._aliases: dict[int, tuple[int, ...]] = {}
         self._holders: dict[str, int] | None = None
-        self._named: frozenset[str] = frozenset()
+        self._given: tuple[frozenset[str], bool] = frozenset(), False
 
     def now(self) -> Uses:
         """The model's part as of the last report; none while it is old."""
@@ -99,13 +99,15 @@ class GpuUse:
             visible=frozenset(self._visible),
             aliases=self._aliases,
             holders=self._holders,
-            named=self._named,
+            named=self._given[0],
+            shared=self._given[1],
         )
 
     def _look(self, members: list[Member]) -> None:
         self._visible = set()
-        self._aliases, self._named, self._holders = {}, frozenset(), None
+        self._aliases, self._holders = {}, None
         nodes: list[frozenset[int]] = []
+        named, shared = frozenset[str](), False
         left, denied = _ALL_DESCRIPTORS, False
         for member in members:
             try:
@@ -113,11 +115,14 @@ class GpuUse:
                 looked, found = _open_nodes(member, min(left, _DESCRIPTORS))
                 left -= looked
                 nodes.append(found)
-                self._named |= parse_named(member.files.read_list("environ", keep=False))
+                names = parse_given(member.files.read_list("environ", keep=False))
+                named |= names - {"all"}
+                shared |= "all" in names
             except PermissionError:
                 denied = True
             except (FileNotFoundError, ProcessLookupError):
                 continue  # gone since the scan
+        self._given = named, shared
         if nodes and not denied:
             minors = _minors(self._context.proc)
             self._holders = {uuid: sum(minor in of for of in nodes) for uuid, minor in minors.items()}
@@ -137,12 +142,12 @@ def parse_aliases(status: bytes) -> tuple[int, ...]:
     return ()
 
 
-def parse_named(environ: bytes) -> frozenset[str]:
-    """The GPUs that a container was given by UUID; by number or `all` says nothing of who else has them."""
+def parse_given(environ: bytes) -> frozenset[str]:
+    """The GPUs that a container was given: their UUIDs, or ``all``; a number says nothing of which one it is."""
     for entry in environ.split(b"\0"):
         if entry.startswith(b"NVIDIA_VISIBLE_DEVICES="):
-            words = entry.partition(b"=")[2].decode("ascii", "replace").split(",")
-            return frozenset(w.strip() for w in words if w.strip().startswith(("GPU-", "MIG-")))
+            words = {w.strip() for w in entry.partition(b"=")[2].decode("ascii", "replace").split(",")}
+            return frozenset(w for w in words if w == "all" or w.startswith(("GPU-", "MIG-")))
     return frozenset()
 
 
