@@ -223,7 +223,7 @@ def _lifecycle() -> list[Panel]:
             ("Restarts", "short", rows(events(of("process_restarts_total"), *_ONE))),
             ("Ends", "short", rows(events(of("process_exits_total"), *_ONE))),
             order=("target", "instance"),
-            widths={"target": 90, "instance": 140},
+            widths={"target": 90, "instance": 140, "Up": 50, "Started": 145, "Restarts": 80, "Ends": 65},
             w=9,
             empty=_NONE,
         ),

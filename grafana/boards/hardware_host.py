@@ -69,7 +69,7 @@ def panels() -> list[Panel]:
             ("Memory left", "bytes", rows(most(of("host_memory_available_bytes"), "instance"))),
             ("Disk left", "bytes", rows(free)),
             order=("instance", "source"),
-            widths={"instance": 140, "source": 70},
+            widths={"instance": 140, "source": 70, "Clock changes": 120, "Memory left": 110, "Disk left": 110},
             w=9,
             empty=_NONE,
         ),

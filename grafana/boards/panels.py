@@ -183,20 +183,23 @@ def sheet(
 
     ``columns`` are (heading, unit, query); an empty heading hides the value, for a query whose labels are the news.
     ``order``: labels, as columns in that order before the values. ``hidden``: labels that are not shown.
-    ``widths``: pixels of the columns of some labels; the others share the rest.
+    ``widths``: pixels of some columns, by label or heading; the others share the rest, none below 150.
     """
     panel = table.Panel().show_header(True).cell_height(kinds.TableCellHeight.SM)
     several = len(columns) > 1
     names = [f"Value #{_letter(i)}" if several else "Value" for i in range(len(columns))]
     panel = panel.override_by_field_type("string", [nouns.DynamicConfigValue("noValue", _GAP)])
-    for label, pixels in (widths or {}).items():
+    headings = {heading for heading, _, _ in columns}
+    for label, pixels in {k: v for k, v in (widths or {}).items() if k not in headings}.items():
         panel = panel.override_by_name(label, [nouns.DynamicConfigValue("custom.width", pixels)])
     excluded = dict.fromkeys(("Time", *hidden), True)
     for name, (heading, its_unit, _) in zip(names, columns, strict=True):
         if not heading:
             excluded[name] = True
             continue
-        words = {"displayName": heading, "unit": its_unit, "noValue": _GAP}
+        words: dict[str, Any] = {"displayName": heading, "unit": its_unit, "noValue": _GAP}
+        if widths and heading in widths:
+            words["custom.width"] = widths[heading]
         panel = panel.override_by_name(name, [nouns.DynamicConfigValue(k, v) for k, v in words.items()])
     if several:
         panel = panel.with_transformation(nouns.DataTransformerConfig(id_val="merge", options={}))
