@@ -192,6 +192,23 @@ def test_the_kernel_tells_of_ends(feed: Feed) -> None:
     assert threading.get_native_id() not in found
 
 
+ELSEWHERE = """
+from pilotfish_agent.hardware._exit_records import Feed
+print(Feed.of("/sys").lost)
+"""
+
+
+@pytest.mark.parametrize("namespace", ["--net", "--pid", "--user"])
+def test_in_another_namespace_there_are_none(namespace: str, feed: Feed) -> None:
+    """The kernel refuses, or, in another network, says yes and sends them elsewhere: no number is made up."""
+    inside = subprocess.run(
+        ("unshare", "--fork", namespace, sys.executable, "-c", ELSEWHERE), capture_output=True, text=True, timeout=60
+    )
+    if inside.returncode and "unshare" in inside.stderr:
+        pytest.skip(inside.stderr.strip())
+    assert inside.stdout.strip() in {"not_supported", "permission"}
+
+
 WORKERS = """
 import os, signal, sys, time
 if sys.argv[1] == "ignored":

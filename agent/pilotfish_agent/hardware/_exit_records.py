@@ -1,10 +1,10 @@
 """What the kernel says of every process that ends: taskstats records, for workers that no sample saw.
 
-A listener registered for all CPUs (Documentation/accounting/taskstats.rst; CAP_NET_ADMIN, the first user and PID
-namespace) is sent a record at the end of every thread of the whole host. Only a process' last thread interests: it
-carries the flag AGROUP, the exit status, and the sums over all its threads; a socket filter drops the others in the
-kernel. Records are read at fixed offsets into a kept buffer, 3 us each, so many a round; what waits for the next
-round lies in the socket's buffer, and what does not fit there the kernel counts.
+A listener registered for all CPUs (Documentation/accounting/taskstats.rst; CAP_NET_ADMIN, the first user, PID and
+network namespace) is sent a record at the end of every thread of the whole host. Only a process' last thread interests:
+it carries the flag AGROUP, the exit status, and the sums over all its threads; a socket filter drops the others in the
+kernel. Records are read at fixed offsets into a kept buffer, 3 us each, so many a round; what waits for the next round
+lies in the socket's buffer, and what does not fit there the kernel counts.
 
 AGROUP and the number of the process are in version 12 of the struct (Linux 6.0): older kernels are not asked.
 """
@@ -12,8 +12,10 @@ AGROUP and the number of the process are in version 12 of the struct (Linux 6.0)
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -25,8 +27,7 @@ from pilotfish_agent.hardware._procfs import CLOCK_TICKS
 from pilotfish_core.metrics import Reason
 
 BUFFER: Final = 8 << 20
-"""Bytes; the kernel doubles them. Without CAP_NET_ADMIN's SO_RCVBUFFORCE it would be net.core.rmem_max. 13,000 records
-lie in it: so many processes may end between two rounds."""
+"""Bytes; the kernel doubles them. 13,000 records lie in it: so many processes may end between two rounds."""
 ROUND: Final = 4096
 """Records read in one round: 12 ms of CPU at most, whatever happens on the host."""
 MOST: Final = 4 * ROUND
@@ -129,15 +130,16 @@ class ExitRecords:
         self._cpus = cpus.strip().encode() + b"\0"
         self._buffer = bytearray(8192)
         try:
-            self._layout = Layout(self._answer(_ATTR_PID, struct.pack("=I", _thread())))
+            self._layout = Layout(self._answer(_ATTR_PID, struct.pack("=I", os.getpid())))
             self._socket.setsockopt(_SOL_NETLINK, _NO_ENOBUFS, 1)  # the count of drops says more
-            _set_buffer(self._socket)
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER)
             self._answer(_ATTR_LISTEN, self._cpus)
+            self._prove()
             bpf.attach(self._socket, self._layout.filter)
             self._socket.setblocking(False)
-        except (OSError, struct.error) as error:
+        except OSError:
             self._socket.close()
-            raise error if isinstance(error, OSError) else OSError(errno.EPROTO, "taskstats: cut") from None
+            raise
 
     def _answer(self, attribute: int, value: bytes) -> bytes:
         """What the kernel says, records that come before left out."""
@@ -150,6 +152,13 @@ class ExitRecords:
                 raise _taskstats.refusal(answer)
             if refused or not listen:
                 return answer
+
+    def _prove(self) -> None:
+        """A thread ends, and its record comes: not so in another network namespace, though registering works there."""
+        thread = threading.Thread(target=_nothing)
+        thread.start()
+        thread.join()
+        self._socket.recv(len(self._buffer))
 
     def read(self) -> list[Record]:
         """What has come, at most `ROUND` records."""
@@ -179,17 +188,8 @@ class ExitRecords:
         self._socket.close()
 
 
-def _thread() -> int:
-    import threading
-
-    return threading.get_native_id()
-
-
-def _set_buffer(to: socket.socket) -> None:
-    try:
-        to.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER)
-    except PermissionError:
-        to.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+def _nothing() -> None:
+    """What a thread does that is to end."""
 
 
 class Feed:

@@ -17,7 +17,7 @@ LOST = Metric(
 METRICS = (LOST,)
 ENABLE = {
     "permission": "CAP_NET_ADMIN, in the host's user namespace",
-    "not_supported": "Linux 6.0 and the host's PID namespace (hostPID, --pid=host)",
+    "not_supported": "Linux 6.0; the host's PID and network namespace (hostPID, hostNetwork)",
 }
 
 
