@@ -180,6 +180,19 @@ def test_instances_of_mig(gpus: fake.Gpus, backend: nvml.NvmlBackend, monkeypatc
     assert ("gpu_power_watts", None) in values(whole)
 
 
+def test_instances_that_are_made_later_are_found(gpus: fake.Gpus) -> None:
+    """Within a minute; those that are taken apart are not lost, they are gone."""
+    clock = ManualClock()
+    backend = nvml.NvmlBackend(str(fake.library()), clock)
+    backend.open()
+    for instances, labels in ((2, ["0", "0/1", "0/2"]), (1, ["0", "0/1"]), (0, ["0"])):
+        gpus.set(mig=instances)
+        clock.advance(nvml.LAYOUT_SECONDS)
+        backend.read()
+        assert [(gpu.gpu, gpu.up) for gpu in backend.read()] == [(label, True) for label in labels]
+    backend.close()
+
+
 def test_monitors_speak_of_the_time_between_two_samples(gpus: fake.Gpus) -> None:
     """None in the first reading; samples that lie too near are not compared; a nonsense share is none."""
     clock = ManualClock()

@@ -61,6 +61,14 @@ def test_gpus_are_told_and_the_process_ends_with_us(gpus: fake.Gpus) -> None:
     assert watched.count("gpu_started") == 1
 
 
+def test_gpus_come_in_the_order_of_their_numbers(gpus: fake.Gpus) -> None:
+    """An instance after its GPU, the eleventh after the third."""
+    gpus.set(count=11, **{"2.mig": 2})
+    with running(Watched()) as watched:
+        labels = [gpu.gpu for gpu in watched.first().gpus]
+    assert labels == ["0", "1", "2", "2/1", "2/2", *map(str, range(3, 11))]
+
+
 def test_a_driver_that_hangs_is_ended_and_its_numbers_vanish(gpus: fake.Gpus) -> None:
     """Killed at the deadline, again and again while it hangs; all is there when it answers again."""
     with running(Watched(deadline=1.0)) as watched:

@@ -23,6 +23,8 @@ REOPEN_SECONDS: Final = 30.0
 """Until the library is opened anew where every GPU stays lost: after a reset it may have another handle."""
 REOPEN_SOME_SECONDS: Final = 300.0
 """The same where some still answer: they lose a reading, and the lost one may make the library slow to open."""
+LAYOUT_SECONDS: Final = 60.0
+"""Between two looks for MIG instances that were made or taken apart."""
 PLACES: Final = (
     "/usr/lib/wsl/lib/libnvidia-ml.so.1",
     "/run/nvidia/driver/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1",
@@ -45,10 +47,11 @@ class NvmlBackend:
         self._library = library
         self._clock = clock or SystemClock()
         self._driver = ""
+        self._count = 0
         self._devices: list[Device] = []
         self._seen: dict[str, Gpu] = {}
         self._xids = Xids()
-        self._opened = self._clock.monotonic()
+        self._opened = self._looked = self._clock.monotonic()
 
     def open(self) -> None:
         """Loads the library and finds the GPUs.
@@ -85,8 +88,11 @@ class NvmlBackend:
             self._opened = now
         elif now - self._opened >= (REOPEN_SOME_SECONDS if found else REOPEN_SECONDS):
             self._opened = now
-            self.close()
-            self.open()
+            self._open_anew()
+        if not lost and now - self._looked >= LAYOUT_SECONDS:
+            self._looked = now
+            if self._layout() != {device.uuid for device in self._devices}:
+                self._open_anew()
         return tuple(found + lost)
 
     def close(self) -> None:
@@ -99,6 +105,17 @@ class NvmlBackend:
             pynvml.nvmlShutdown()
         except pynvml.NVMLError:
             pass  # it is gone already
+
+    def _open_anew(self) -> None:
+        self.close()
+        self.open()
+
+    def _layout(self) -> set[str]:
+        """UUIDs of all GPUs and instances as they are now."""
+        found = [one for index in range(self._count) for one in _devices(index, [])]
+        for device in found:
+            device.close()
+        return {device.uuid for device in found}
 
     def _read(self, device: Device, now: float) -> Gpu | None:
         """None: it is lost. It may be back at the next call, with other abilities: the driver was reset."""
@@ -118,11 +135,11 @@ class NvmlBackend:
 
     def _find(self) -> None:
         try:
-            count = ask(pynvml.nvmlDeviceGetCount)
+            self._count = int(ask(pynvml.nvmlDeviceGetCount))
         except GapError as gap:
             raise BackendError(gap.reason, f"NVML cannot count its GPUs: {gap.reason}") from None
         problems: list[str] = []
-        self._devices = [device for index in range(count) for device in _devices(index, problems)]
+        self._devices = [device for index in range(self._count) for device in _devices(index, problems)]
         whole = {device.uuid: device.handle for device in self._devices if "/" not in device.gpu}
         known = {device.uuid for device in self._devices}
         self._seen = {uuid: gpu for uuid, gpu in self._seen.items() if "/" not in gpu.gpu}

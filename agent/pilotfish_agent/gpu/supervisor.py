@@ -39,10 +39,8 @@ AGAIN_SECONDS: Final = 5.0
 """Until the next start where the driver could not be asked, as while it is upgraded; then twice that, and so on."""
 LONGEST_AGAIN_SECONDS: Final = 600.0
 """A container without GPUs, on a host that has some, sees the driver all the time."""
-END_SECONDS: Final = 0.25
-"""For pf-nvml to end, when the agent leaves; then it is killed."""
-STUCK_SECONDS: Final = 1.0
-"""For a killed one to go; one that hangs inside the kernel is left to init."""
+STUCK_SECONDS: Final = 0.2
+"""For a killed one to go, when the agent leaves; one that hangs inside the kernel is left to init."""
 LONGEST_WAIT: Final = 5.0
 
 
@@ -101,7 +99,7 @@ class Supervisor:
             self._thread.start()
 
     def stop(self) -> None:
-        """Ends pf-nvml and the thread; it takes `END_SECONDS` at most where no driver hangs."""
+        """Ends pf-nvml, which has nothing to save, and the thread; it takes `STUCK_SECONDS` at most."""
         if self._thread is not None and self._stopper is not None:
             os.write(self._stopper[1], b"x")
             self._thread.join()
@@ -152,7 +150,7 @@ class Supervisor:
             poller.register(process.fileno(), select.POLLIN)
             if process.pidfd >= 0:
                 poller.register(process.pidfd, select.POLLIN)
-            due = min(self._reader.patience(now), LONGEST_WAIT)
+            due = LONGEST_WAIT if self._reader.hung else min(self._reader.patience(now), LONGEST_WAIT)
         elif self._stale_at:
             due = min(due, self._stale_at - now)
         return any(fd == self._stopper[0] for fd, _ in poller.poll(max(due, 0.01) * 1_000 + 1))
@@ -190,15 +188,14 @@ class Supervisor:
     def _mind(self, reader: Reader, now: float) -> None:
         gone = reader.process.gone()  # before what it has said last is read
         gpus = reader.listen(now)
-        if gpus is not None:
+        if gpus is not None and not reader.hung:
             self._hear(gpus, now, reader.rounds == 1)
         if gone:
             self._bury(reader, now)
-        elif reader.patience(now) <= 0:
+        elif reader.patience(now) <= 0 and not reader.hung:
             self._events.emit(HUNG, pid=reader.process.pid, deadline=self._config.deadline)
             reader.process.kill()
-            reader.hung = True
-            reader.excuse(now)  # it is buried when it is gone; where it is stuck in the kernel, no other one is started
+            reader.hung = True  # it is buried when it is gone; while it is stuck in the kernel, no other one is started
             self._down("failed", f"the driver did not answer within {self._config.deadline:g} s", now)
 
     def _hear(self, gpus: tuple[Gpu, ...], now: float, first: bool) -> None:
@@ -213,8 +210,7 @@ class Supervisor:
         if first:
             self._events.emit(STARTED, gpus=[f"{gpu.gpu}: {gpu.name}" for gpu in told.values()])
         self._read_at, self._refusals = now, 0
-        gpus = tuple(sorted(told.values(), key=lambda gpu: (gpu.gpu.zfill(9), gpu.uuid)))
-        self._show(gpus=gpus, reason=None, words="")
+        self._show(gpus=tuple(sorted(told.values(), key=_place)), reason=None, words="")
 
     def _bury(self, reader: Reader, now: float) -> None:
         code = reader.process.reap()
@@ -253,10 +249,15 @@ class Supervisor:
         reader, self._reader = self._reader, None
         if reader is None:
             return
-        reader.process.close(END_SECONDS)
+        reader.process.kill()
         if reader.process.wait(STUCK_SECONDS):
             reader.process.reap()
         self._show(pid=None, ended_cpu=self.report.ended_cpu + reader.process.usage)
 
     def _show(self, **changes: Any) -> None:
         self.report = replace(self.report, **changes)
+
+
+def _place(gpu: Gpu) -> tuple[list[int], str]:
+    """By number, an instance after its GPU."""
+    return [int(part) if part.isdecimal() else 0 for part in gpu.gpu.split("/")], gpu.uuid
