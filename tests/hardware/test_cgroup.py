@@ -17,7 +17,7 @@ from pilotfish_agent.hardware._cgroups import Mount
 from pilotfish_agent.hardware._context import HardwareContext
 from pilotfish_agent.hardware._group import Total
 from pilotfish_agent.hardware._group import _folders as folders
-from pilotfish_agent.hardware._procfs import ProcessFiles
+from pilotfish_agent.hardware._procfs import Descriptors, ProcessFiles
 from pilotfish_agent.hardware._runner import Runner
 from pilotfish_core.clock import ManualClock
 from pilotfish_core.events import Events
@@ -105,6 +105,47 @@ def test_a_sidecar_without_the_rights_says_permission(
     values, reasons = watched.look()
     assert values == {}
     assert reasons == {_short(name): "permission" for name in ALL}
+
+
+def test_what_was_closed_is_tried_again(watch: Callable[[str], Watched], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry point that starts as root and goes on as the model's user: same process, same group, other rights."""
+    watched = watch("cgroup-pod-v2")
+    tries = []
+    real = open
+
+    def closed(path: str, mode: str = "r") -> object:
+        if "/root/" not in str(path):
+            return real(path, mode)
+        tries.append(path)
+        raise PermissionError(13, "Permission denied", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pilotfish_agent.hardware._group.open", closed, raising=False)
+        for _ in range(1 + 10 + 20 + 40):
+            assert watched.look()[0] == {}
+    assert len(tries) == 4, "less often each time"
+    looks = 0
+    while not (found := watched.look()[0]):
+        looks += 1
+        assert looks < 80
+    assert found["memory_bytes"] == 1536 * MIB
+
+
+def test_a_level_that_is_closed_hides_those_above_it(
+    watch: Callable[[str], Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The container's own numbers are told all the same."""
+    real = ProcessFiles.__init__
+
+    def open_folder(files: ProcessFiles, folder: str, descriptors: Descriptors) -> None:
+        if folder.endswith("pod41.slice"):
+            raise PermissionError(13, "Permission denied", folder)
+        real(files, folder, descriptors)
+
+    monkeypatch.setattr(ProcessFiles, "__init__", open_folder)
+    values, reasons = watch("cgroup-nested-v2").look()
+    assert values["memory_limit_bytes"] == 2048 * MIB
+    assert reasons["cpu_limit_cores"] == "no_data"
 
 
 def test_a_sidecar_without_shared_mounts_says_not_supported(watch: Callable[[str], Watched]) -> None:

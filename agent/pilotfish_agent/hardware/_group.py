@@ -28,6 +28,9 @@ _UP: Final = ".."
 _BUDGET: Final = 64
 """Descriptors kept at most on the files of one target's groups; a container needs about 15."""
 
+_RETRY: Final = 10
+"""Samples until a group that was closed to us is tried again; twice as many each time."""
+
 
 class Group:
     """The files of one group in one hierarchy, and of the groups above it as far as they can be seen.
@@ -50,7 +53,16 @@ class Group:
         paths = [folder]
         while paths[-1] != top:
             paths.append(os.path.dirname(paths[-1]))
-        self._levels = [ProcessFiles(path, descriptors) for path in paths if not _is_root(path, unified=unified)]
+        self._levels: list[ProcessFiles] = []
+        for path in paths:
+            if _is_root(path, unified=unified):
+                break
+            try:
+                self._levels.append(ProcessFiles(path, descriptors))
+            except OSError:  # a level that is closed to us hides those above it
+                if not self._levels:
+                    raise
+                break
 
     @property
     def is_root(self) -> bool:
@@ -124,6 +136,7 @@ class ControlGroup:
         self._reason: Reason = "no_data"
         self._descriptors = Descriptors(_BUDGET)
         self._kills = Total()
+        self._pause = self._wait = _RETRY
 
     def refresh(self) -> None:
         """Looks again where the root is another process or is in other groups; else it costs one `pread`.
@@ -143,7 +156,12 @@ class ControlGroup:
         if self._of != (root.key, text):
             self._forget("not_supported")
             self._of = (root.key, text)
-            self._found = {controllers: self._look(root, controllers, path) for controllers, path in _lines(text)}
+            self._pause = self._wait = _RETRY
+        elif "permission" not in self._found.values() or not self._due():
+            return
+        for controllers, path in _lines(text):
+            if not isinstance(self._found.get(controllers), Group):
+                self._found[controllers] = self._look(root, controllers, path)
 
     def of(self, controller: str) -> Group | Reason:
         """The group that a controller (``cpu``, ``memory``) acts on, of whichever version, or why it is not seen.
@@ -176,6 +194,14 @@ class ControlGroup:
     def close(self) -> None:
         """Closes every descriptor."""
         self._forget("no_data")
+
+    def _due(self) -> bool:
+        """Whether what was closed is worth another try: a container's entry point may still become its final user."""
+        self._wait -= 1
+        if self._wait > 0:
+            return False
+        self._pause = self._wait = min(2 * self._pause, _RETRY << 6)
+        return True
 
     def _forget(self, reason: Reason) -> None:
         for found in self._found.values():
