@@ -11,8 +11,8 @@ RULE = Rule(
     summary="{{ $labels.target }} restarts again and again on {{ $labels.instance }}",
     description=(
         "{{ $labels.target }} has restarted about {{ $value | humanize }} times in an hour (limit: "
-        "$restarts_per_hour). pilotfish_process_exits_total says how it ended; a signal may be the kernel's "
-        "out-of-memory killer."
+        "$restarts_per_hour). pilotfish_process_exits_total says how it ended; oom is the kernel's "
+        "out-of-memory killer, and so may be a signal where the control group cannot be seen."
     ),
     settings=(Setting("restarts_per_hour", "3", "a deploy restarts once or twice; more is a crash loop"),),
     scenarios=(
