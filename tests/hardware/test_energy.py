@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,6 +118,27 @@ def test_a_counter_that_may_not_be_read_says_permission(tmp_path: Path, monkeypa
     cap.use("0", 4)
     clock.advance(AGAIN)
     assert values(collector.collect()) == {"package-0": 7.0}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else for a moment")
+def test_the_kernel_refuses_it_to_others() -> None:
+    """The files as they are since Linux 5.10, looked at by uid nobody; and as an administrator may open them."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="pilotfish-test-") as folder:
+        os.chmod(folder, 0o755)
+        file = PowerCap(Path(folder)).file("0")
+        clock = ManualClock()
+        collector = host_energy.make(HostContext(clock, sys=folder))
+        file.chmod(0o400)
+        os.seteuid(65534)
+        try:
+            assert reasons(collector.collect()) == {"permission"}
+            os.seteuid(0)
+            file.chmod(0o444)
+            os.seteuid(65534)
+            clock.advance(AGAIN)
+            assert values(collector.collect()) == {"package-0": 0.0}
+        finally:
+            os.seteuid(0)
 
 
 def _refuse(_: object) -> bytes:

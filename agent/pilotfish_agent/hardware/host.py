@@ -48,13 +48,13 @@ SIZE = Metric("pilotfish_state_disk_size_bytes", "gauge", "Size of the file syst
 SOURCE = Metric(
     "pilotfish_host_clock_source_info",
     "gauge",
-    "What the kernel reads time from; without tsc each look at the clock is a system call, 10 to 50 times slower.",
+    "What the kernel reads time from; with hpet or acpi_pm each look at the clock is a slow system call.",
     ("source",),
 )
 CHANGES = Metric(
     "pilotfish_host_clock_source_changes_total",
     "counter",
-    "Changes of the clock source since the agent started; away from tsc, the kernel has found it unreliable.",
+    "Changes of the clock source since the agent started; the kernel leaves one that it finds unreliable.",
 )
 METRICS = (CPU, WAITING, STALLED, AVAILABLE, TOTAL, FREE, SIZE, SOURCE, CHANGES)
 ENABLE = {

@@ -9,9 +9,9 @@ RULE = Rule(
     summary="The kernel of {{ $labels.instance }} has changed its clock source",
     description=(
         "Within the last hour the kernel of {{ $labels.instance }} has begun to read time from another source; "
-        "pilotfish_host_clock_source_info says from which. Away from tsc each look at the clock is a system call, and "
-        "programs that look at it all the time, as model servers do, get slower. `dmesg | grep -i clocksource` says "
-        "why; most often a reboot, or a move to another host, is the cure."
+        "pilotfish_host_clock_source_info says from which. With hpet or acpi_pm each look at the clock is a system "
+        "call, and programs that look at it all the time, as model servers do, get slower. `dmesg | grep -i "
+        "clocksource` says why; most often a reboot, or a move to another host, is the cure."
     ),
     scenarios=(
         Scenario(
