@@ -26,7 +26,7 @@ from pilotfish_core.clock import ManualClock
 WORKERS = 8
 FIELDS = ("cpu", "faults", "files", "io", "memory", "scheduling", "tree")
 BACK_TO_BACK, REAL_PACE, TIMES = 250.0, 700.0, 5.0
-ROUNDS, PACED_ROUNDS, PACE = 300, 40, 0.25
+ROUNDS, PACED_ROUNDS, PACE = 300, 40, 0.25  # seconds between two samples
 MODEL = f"""
 import mmap, os, threading, time
 def serve():
@@ -85,9 +85,9 @@ def theirs(pid: int) -> Callable[[], object]:
         found = []
         for process in (root, *root.children(recursive=True)):
             with process.oneshot():
-                memory, faults_and_cpu = process.memory_info(), process.cpu_times()
+                memory, cpu = process.memory_info(), process.cpu_times()
                 files, switches = process.num_fds(), process.num_ctx_switches()
-                found.append((memory, faults_and_cpu, files, switches, process.io_counters(), process.num_threads()))
+                found.append((memory, cpu, files, switches, process.io_counters(), process.num_threads()))
         return found
 
     return sample
@@ -100,24 +100,25 @@ def cost(sample: Callable[[], object]) -> float:
     return (time.thread_time_ns() - began) / 1e3
 
 
+def in_turns(pid: int, rounds: int, turn: int, pace: float) -> tuple[float, float]:
+    """Medians of ours and of psutil's: a turn of one, a turn of the other, neither in the other's traces."""
+    with ours(pid) as sample:
+        found: tuple[list[float], list[float]] = ([], [])
+        for _ in range(rounds // turn):
+            for which, costs in zip((sample, theirs(pid)), found, strict=True):
+                which()
+                for _ in range(turn):
+                    if pace:
+                        time.sleep(pace)
+                    costs.append(cost(which))
+        return statistics.median(found[0]), statistics.median(found[1])
+
+
 @cache
-def measured() -> tuple[float, float, float, float]:
-    """Medians: ours and psutil's back to back, ours and psutil's at the real pace."""
-    with model() as pid, ours(pid) as sample:
-        peer = theirs(pid)
-        for _ in range(10):
-            sample()
-            peer()
-        warm: tuple[list[float], list[float]] = ([], [])
-        for _ in range(ROUNDS // 30):  # turns of 30, so that one does not cool the other's caches
-            warm[0].extend(cost(sample) for _ in range(30))
-            warm[1].extend(cost(peer) for _ in range(6))
-        cold: tuple[list[float], list[float]] = ([], [])
-        for _ in range(PACED_ROUNDS):
-            for which, found in zip((sample, peer), cold, strict=True):
-                time.sleep(PACE / 2)
-                found.append(cost(which))
-    return tuple(statistics.median(found) for found in (*warm, *cold))  # type: ignore[return-value]
+def measured() -> tuple[tuple[float, float], tuple[float, float]]:
+    """Back to back, and at the real pace."""
+    with model() as pid:
+        return in_turns(pid, ROUNDS, 30, 0), in_turns(pid, PACED_ROUNDS, 10, PACE)
 
 
 def result(ours_us: float, theirs_us: float, limit: float) -> Result:
@@ -131,9 +132,9 @@ def result(ours_us: float, theirs_us: float, limit: float) -> Result:
 
 @bar("one sample of 9 processes, back to back", f"median <= {BACK_TO_BACK:.0f} us CPU, {TIMES:.0f}x below psutil")
 def back_to_back() -> Result:
-    return result(measured()[0], measured()[1], BACK_TO_BACK)
+    return result(*measured()[0], BACK_TO_BACK)
 
 
 @bar("one sample of 9 processes, at the real pace", f"median <= {REAL_PACE:.0f} us CPU, {TIMES:.0f}x below psutil")
 def real_pace() -> Result:
-    return result(measured()[2], measured()[3], REAL_PACE)
+    return result(*measured()[1], REAL_PACE)
