@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -99,6 +100,12 @@ class Unavailable:
 
 
 Reading = Sample | Unavailable
+
+
+def told_apart(readings: Collection[Reading]) -> tuple[list[Sample], list[Unavailable]]:
+    """What could be read, and what could not."""
+    samples = [reading for reading in readings if isinstance(reading, Sample)]
+    return samples, [reading for reading in readings if isinstance(reading, Unavailable)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from pilotfish_agent.drift.ingest import sane
 from pilotfish_agent.drift.layout import Ints
 from pilotfish_agent.drift.reference import FeatureReference
 from pilotfish_agent.drift.tested import Tested
-from pilotfish_agent.drift.whole import units
 from pilotfish_agent.windows.binning import floats
 from pilotfish_agent.windows.histogram import FixedHistogram
 from pilotfish_core.metrics import Distribution, Metric, Sample
@@ -172,7 +171,7 @@ class Counters:
 
     def add(self, streams: Tested, counts: Ints) -> None:
         """Counts (width,) of the tested streams."""
-        for unit in units(streams.streams):
+        for unit in streams.units:
             f, stream = unit.members[0], streams.streams[unit.members[0]]
             if stream.name == "@prediction":
                 for label, n in _by_class(stream, streams.part(counts, f)):
@@ -258,7 +257,7 @@ def per_stream(
 
     ``first``: labels before the stream's.
     """
-    told = units(streams.streams)
+    told = streams.units
     for metric, values in columns.items():
         for unit in told:
             known = [v for v in (values[f] for f in unit.members) if v is not None and math.isfinite(v)]

@@ -16,7 +16,7 @@ from pilotfish_agent.drift.latch import ALARM, NOTICE, Latch, result_effect
 from pilotfish_agent.drift.layout import Floats, nominal
 from pilotfish_agent.drift.learn import FIRST_ROWS, halts
 from pilotfish_agent.drift.streams import MODEL
-from pilotfish_agent.drift.whole import Unit, units
+from pilotfish_agent.drift.whole import Unit
 from pilotfish_agent.drift.window import MIN_ROWS
 from pilotfish_core.metrics import Metric, Sample
 from pilotfish_core.nouns import DriftResult, DriftState, ModelStatus, Severity, Verdict
@@ -95,7 +95,7 @@ def results(watch: DriftWatch) -> tuple[DriftResult, ...]:
         return ()
     streams, window, judge = watch.comparison.streams, watch.comparison.window, watch.judge
     found, sizes = [], effects(watch)
-    for unit in units(streams.streams):
+    for unit in streams.units:
         if judge is None:
             found.append(_silent(watch, unit.name, "building tables"))
             continue

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pilotfish_agent.drift.latch import ALARM, NOTICE
-from pilotfish_agent.drift.whole import units
 from pilotfish_agent.drift.window import MIN_ROWS
 from pilotfish_core.nouns import Shape
 
@@ -29,7 +28,7 @@ def shapes(watch: DriftWatch) -> tuple[Shape, ...]:
     rows = comparison.window.rows()
     current = comparison.window.counts / np.repeat(np.maximum(rows, 1e-9), sizes)
     found = []
-    for unit in units(streams.streams):
+    for unit in streams.units:
         f = unit.members[0] if judge is None else judge.lead(unit.members)
         stream = streams.streams[f]
         now, of = streams.part(current, f), float(rows[f])

@@ -19,6 +19,7 @@ from pilotfish_agent.drift.layout import Floats, Ints
 from pilotfish_agent.drift.reference import Binner, FeatureReference, Reference
 from pilotfish_agent.drift.strata import Strata, narrowed, of_reference, owed
 from pilotfish_agent.drift.streams import LATENCY, PREDICTION, SCORE
+from pilotfish_agent.drift.whole import Unit, units
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -39,6 +40,7 @@ class Tested:
         missing: (F,) position of each stream's missing bin in the whole vector.
         index: position of a stream by name.
         strata: of the reference, which ticks lie in.
+        units: what is told as one stream each, in the same order.
         tabled: whether a stream has a table for each of them.
     """
 
@@ -51,6 +53,7 @@ class Tested:
     strata: Strata
     tabled: bool
     flat: Ints = field(repr=False)
+    units: tuple[Unit, ...] = field(repr=False)
     _binners: dict[int, tuple[Binner, ...]] = field(repr=False, default_factory=dict)
     _moved: dict[int, Floats] = field(repr=False, default_factory=dict)
 
@@ -136,6 +139,7 @@ def tested(reference: Reference, limit: int, ignore: Container[str] = ()) -> Tes
         offsets=offsets,
         missing=missing,
         index={s.name: f for f, s in enumerate(kept)},
+        units=units(kept),
         strata=of_reference(reference.strata),
         tabled=any(s.stratum_counts is not None for s in kept),
         flat=np.concatenate([s.counts for s in kept]) if kept else np.zeros(0, np.int64),

@@ -14,7 +14,6 @@ from pilotfish_agent.drift.explain import shown
 from pilotfish_agent.drift.reference import FeatureReference
 from pilotfish_agent.drift.version_looks import LOOKS, ORDER, Answer, Found, due_at
 from pilotfish_agent.drift.versions import AFTER_DAYS, Pair, Versions
-from pilotfish_agent.drift.whole import units
 from pilotfish_core.metrics import Metric, Sample
 
 NAMED: Final = 3
@@ -58,7 +57,7 @@ def told(versions: Versions) -> list[Told]:
     if pair is None or streams is None:
         return []
     found = []
-    for unit in units(streams.streams):
+    for unit in streams.units:
         members = [streams.streams[f] for f in unit.members]
         worst = max(members, key=lambda s: _weight(pair, s))
         state = pair.found.get(worst.name, "not_enough_data")

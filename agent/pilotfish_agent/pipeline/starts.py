@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pilotfish_agent.hardware.tree import STARTED
-from pilotfish_core.metrics import Reading, Sample
+from pilotfish_core.metrics import Sample
 
 SAME_SECONDS = 1.0
 """Starts are told in whole seconds of the boot: within one they are the same."""
@@ -17,13 +17,13 @@ class Starts:
     def __init__(self) -> None:
         self._known: dict[str, float] = {}
 
-    def see(self, readings: Iterable[Reading]) -> list[tuple[str, float]]:
-        """(target, epoch seconds) of the starts that are new in ``readings``."""
+    def see(self, samples: Iterable[Sample]) -> list[tuple[str, float]]:
+        """(target, epoch seconds) of the starts that are new in ``samples``."""
         found = []
-        for reading in readings:
-            if not isinstance(reading, Sample) or reading.metric is not STARTED or not isinstance(reading.value, float):
+        for sample in samples:
+            if sample.metric is not STARTED or not isinstance(sample.value, float):
                 continue
-            target, at = str(reading.labels[0]), reading.value
+            target, at = str(sample.labels[0]), sample.value
             if abs(self._known.get(target, 0.0) - at) > SAME_SECONDS:
                 self._known[target] = at
                 found.append((target, at))

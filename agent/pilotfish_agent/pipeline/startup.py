@@ -124,10 +124,10 @@ class StartUps:
         self._launched = {target.name: target.launched for target in targets if target.launched is not None}
         self._next_look = 0.0
 
-    def see(self, readings: Iterable[Reading]) -> list[Reading]:
-        """What is known, after a sample with these readings."""
+    def see(self, samples: Iterable[Sample]) -> list[Reading]:
+        """What is known, after these samples of one moment."""
         uptime = float(self._uptime.read().split()[0])
-        answered, passed = _answered(readings), _passed(readings)
+        answered, passed = _answered(samples), _passed(samples)
         found: list[Reading] = []
         for target in self._targets:
             start, root = self._starts[target.name], target.tree.root
@@ -155,11 +155,11 @@ class StartUps:
         return None if looked.denied and not looked.ports else bool(looked.ports)
 
 
-def _answered(readings: Iterable[Reading]) -> dict[str, float]:
+def _answered(samples: Iterable[Sample]) -> dict[str, float]:
     """Calls with a good answer, by target."""
     found: dict[str, float] = {}
-    for one in readings:
-        if isinstance(one, Sample) and one.metric is REQUESTS and isinstance(one.value, float):
+    for one in samples:
+        if one.metric is REQUESTS and isinstance(one.value, float):
             code = str(one.labels[-1])
             if code in _GOOD or (len(code) == 3 and code.startswith("2")):
                 target = str(one.labels[0])
@@ -167,9 +167,9 @@ def _answered(readings: Iterable[Reading]) -> dict[str, float]:
     return found
 
 
-def _passed(readings: Iterable[Reading]) -> object:
+def _passed(samples: Iterable[Sample]) -> object:
     """The last readiness probe, if it has passed."""
-    for one in readings:
-        if isinstance(one, Sample) and one.metric is probe.SUCCESS and one.labels == ("readiness",):
+    for one in samples:
+        if one.metric is probe.SUCCESS and one.labels == ("readiness",):
             return one if one.value == 1.0 else None
     return None

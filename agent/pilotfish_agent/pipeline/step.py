@@ -28,7 +28,7 @@ from pilotfish_agent.state.store import Store
 from pilotfish_core.clock import Clock
 from pilotfish_core.errors import UsageError
 from pilotfish_core.events import Event, Events
-from pilotfish_core.metrics import Metric, Reading, Sample, Unavailable
+from pilotfish_core.metrics import Metric, Reading, Sample, told_apart
 from pilotfish_core.nouns import Snapshot, Status
 
 RELOAD_OK = Metric(
@@ -291,17 +291,20 @@ class Pipeline:
 
     def _publish(self, now: float) -> None:
         measured = target_trees.sample(self._targets)
-        self._tell_starts(self._starts.see(measured), self._models.values())
         self._watch_ports()
         self._count_helpers()
-        readings = [*measured, *self._own(), *(reading for ask in self._outside for reading in ask())]
-        readings += self._startups.see(readings)
-        samples = tuple(r for r in readings if isinstance(r, Sample))
+        readings = [*measured, *self._own()]
+        for ask in self._outside:
+            readings += ask()
+        samples, gaps = told_apart(readings)
+        self._tell_starts(self._starts.see(samples), self._models.values())
+        more, missing = told_apart(self._startups.see(samples))
+        samples += more
         drift = tuple(r for m in self._models.values() for r in m.results())
         snapshot = Snapshot(
             at=now,
-            samples=samples,
-            unavailable=tuple(r for r in readings if isinstance(r, Unavailable)),
+            samples=tuple(samples),
+            unavailable=(*gaps, *missing),
             status=self._status(),
             drift=drift,
             alerts=self._alerts.update(samples, now, lambda: drift),
