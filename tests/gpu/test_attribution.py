@@ -70,6 +70,14 @@ def test_in_a_container_a_list_is_believed_that_names_only_processes_that_are_he
     assert part(one, {7}, Hints(initial=False, visible=frozenset({7}))) == Use("pid", 5 * GIB, 0.25, 0.25, 0.5)
 
 
+def test_a_process_of_another_namespace_may_be_listed_as_0() -> None:
+    """Somebody who is not here: his part is not ours, and the others' numbers are."""
+    one = gpu(GpuProcess(7, 5 * GIB, 0.25), GpuProcess(0, 5 * GIB, 0.25), busy=0.5)
+    use = part(one, {7}, Hints(initial=False, visible=frozenset({7})))
+    assert use == Use("pid", 5 * GIB, 0.25, 0.5, 0.5)
+    assert part(gpu(GpuProcess(0, GIB, 0.5)), {7}, CONTAINER) == "permission"
+
+
 def test_in_a_container_a_number_of_the_host_that_happens_to_be_ours_is_not_ours() -> None:
     """An older driver lists the host's PIDs: 4242 is not here, so this 7 is the host's 7 and some other process."""
     one = gpu(GpuProcess(7, 4 * GIB, 0.3), GpuProcess(4242, GIB, 0.1))
@@ -227,7 +235,7 @@ def test_numbers_are_numbers_of_the_driver(listed: list[GpuProcess], members: fr
     numbers = {p.pid for p in listed}
     if use.method == "pid":
         assert numbers & members
-        assert numbers <= hints.visible
+        assert numbers - {0} <= hints.visible
     else:
         assert numbers & {alias for pid in members for alias in hints.aliases.get(pid, ())} - hints.visible
     if use.memory is not None:
