@@ -77,7 +77,7 @@ def attribute(gpus: Iterable[Gpu], members: Collection[int], hints: Hints) -> tu
     found: dict[str, Use] = {}
     reason: Reason = "no_data"
     units = _units(gpus)
-    listed = {process.pid for gpu in units for process in gpu.processes or ()} - {0}  # 0: has no number in our namespace
+    listed = {process.pid for gpu in units for process in gpu.processes or ()} - {0}  # 0: of another namespace
     comparable = hints.initial or (bool(listed) and listed <= hints.visible)
     for gpu in units:
         part = _listed(gpu, members, hints, comparable=comparable)
