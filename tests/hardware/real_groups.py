@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +17,20 @@ import pytest
 from pilotfish_agent.hardware import _cgroups
 
 UNIFIED = ""
+SIDECAR = """
+import json, os, sys
+from pilotfish_agent.hardware._group import ControlGroup, Group
+from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_core.clock import SystemClock
+if sys.argv[2] == "nobody":
+    os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+tree = ProcessTree(int(sys.argv[1]), None, clock=SystemClock())
+tree.scan()
+group = ControlGroup(tree)
+group.refresh()
+found = group.of("")
+print(json.dumps(found if isinstance(found, str) else [found.depth, found.identity]))
+"""
 _number = itertools.count()
 
 
@@ -72,3 +89,40 @@ def remove(folder: Path) -> None:
             time.sleep(0.01)
         else:
             return
+
+
+@contextmanager
+def contained(group: Path, user: str) -> Iterator[int]:
+    """The PID of a model in a container of its own: control group, and namespaces for that and for mounts."""
+    sleep = f"setpriv --reuid {user} --regid nogroup --clear-groups sh -c 'echo up; exec sleep 60'"
+    inside = f"umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec {sleep}"
+    script = f'echo $$ > {group}/cgroup.procs && exec unshare -C -m sh -c "{inside}"'
+    with subprocess.Popen(("sh", "-c", script), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "up\n"
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def seen_by_sidecar(group: Path, model: int, user: str, *, before: str = "true") -> object:
+    """What `ControlGroup` in a container beside the model's finds of it: the reason, or levels and identity.
+
+    Args:
+        group: the sidecar's.
+        model: PID of the model.
+        user: whose rights the sidecar has.
+        before: a shell command in its mount namespace.
+    """
+    inside = f"umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec {sys.executable} -c '{SIDECAR}'"
+    script = f'echo $$ > {group}/cgroup.procs && {before} && exec unshare -C -m sh -c "$INSIDE" sh {model} {user}'
+    done = subprocess.run(
+        ("unshare", "-m", "sh", "-c", script),
+        env={**os.environ, "INSIDE": inside + ' "$@"'},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

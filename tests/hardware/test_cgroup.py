@@ -8,15 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from pilotfish_agent.hardware import _groupfs, _pressure, cgroup_cpu, cgroup_memory, cgroup_pressure
-from pilotfish_agent.hardware._cgroups import Mount
+from pilotfish_agent.hardware import _pressure, cgroup_cpu, cgroup_memory, cgroup_pressure
 from pilotfish_agent.hardware._context import HardwareContext
-from pilotfish_agent.hardware._group import Total
-from pilotfish_agent.hardware._group import _folders as folders
 from pilotfish_agent.hardware._procfs import Descriptors, ProcessFiles
 from pilotfish_agent.hardware._runner import Runner
 from pilotfish_core.clock import ManualClock
@@ -386,84 +381,3 @@ def test_a_threaded_group_lists_threads_only(watch: Callable[[str], Watched], mo
     monkeypatch.setattr("pilotfish_agent.hardware._group.open", threaded, raising=False)
     values, _ = watched.look()
     assert values["memory_bytes"] == 1536 * MIB
-
-
-@pytest.mark.parametrize(
-    ("root", "path", "found"),
-    [
-        ("/", "/a/b", ["/m/a/b"]),
-        ("/a", "/a/b", ["/m/b"]),
-        ("/a/b", "/a/b", ["/m"]),
-        ("/a/b", "/a/bc", []),
-        ("/a", "/b", []),
-        ("/", "/../b", []),  # beside our own group
-        ("/../b", "/../b", ["/m"]),
-        ("/../b", "/../b/c", ["/m/c"]),
-        ("/../..", "/../b", []),  # nothing is mounted there
-    ],
-)
-def test_where_a_group_is_below_a_mount(root: str, path: str, found: list[str]) -> None:
-    """Both as seen from our control group namespace."""
-    assert list(folders(Mount("/m", root, frozenset()), path, "/m")) == found
-
-
-names = st.sampled_from(["nr_periods", "nr_throttled", "oom_kill", "total_inactive_file", "a.b"])
-
-
-@given(st.dictionaries(names, st.integers(0, 1 << 63)), st.sampled_from([b"", b"junk\n", b"per cpu 1 2\n", b"x -1\n"]))
-def test_keyed_files_are_read_line_by_line(expected: dict[str, int], junk: bytes) -> None:
-    """What is no ``NAME NUMBER`` is left out."""
-    data = junk + "".join(f"{name} {number}\n" for name, number in expected.items()).encode()
-    assert _groupfs.parse_keyed(data) == expected
-
-
-@given(st.one_of(st.none(), st.integers(1_000, 10**9)), st.integers(1_000, 1_000_000))
-def test_cpu_limits_are_cores(quota: int | None, period: int) -> None:
-    """In both versions' notation."""
-    expected = None if quota is None else quota / period
-    assert _groupfs.parse_cpu_max(f"{'max' if quota is None else quota} {period}\n".encode()) == expected
-    assert _groupfs.parse_quota(f"{-1 if quota is None else quota}\n".encode(), f"{period}\n".encode()) == expected
-
-
-@given(st.integers(0, (1 << 62) - 1))
-@example(0)
-def test_bytes_are_bytes(value: int) -> None:
-    """And no limit is none, as both versions write it."""
-    assert _groupfs.parse_bytes(b"%d\n" % value) == value
-    assert _groupfs.parse_bytes(b"max\n") is _groupfs.parse_bytes(b"9223372036854771712\n") is None
-
-
-@given(st.integers(0, 1 << 60), st.one_of(st.none(), st.integers(0, 1 << 60)))
-def test_pressure_is_in_seconds(some: int, full: int | None) -> None:
-    """Kernels before 5.13 have no ``full`` line for the CPU."""
-    line = "{} avg10=1.00 avg60=0.30 avg300=0.00 total={}\n"
-    data = line.format("some", some) + ("" if full is None else line.format("full", full))
-    expected = (some / 1e6, None if full is None else full / 1e6)
-    assert _groupfs.parse_pressure(data.encode()) == expected
-
-
-@given(st.binary(max_size=80))
-def test_other_bytes_are_refused_by_name(data: bytes) -> None:
-    """Never with another error, never with a number that is not there."""
-    for parse in (_groupfs.parse_cpu_max, _groupfs.parse_bytes, _groupfs.parse_pressure):
-        try:
-            parse(data)
-        except ValueError:
-            continue
-    _groupfs.parse_keyed(data)
-
-
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 100)), min_size=1, max_size=30))
-def test_a_total_never_falls_and_counts_each_rise_once(steps: list[tuple[int, int]]) -> None:
-    """Groups that follow each other, whatever their files say."""
-    total, counters, last = Total(), [0, 1000, 50], None
-    expected: float | None = None
-    for group, rise in steps:
-        # While a group is not ours its counter moves as well: that is not counted.
-        counters = [c + (rise if i == group else 7) for i, c in enumerate(counters)]
-        if expected is None:
-            expected = float(counters[group])
-        elif group == last:
-            expected += rise
-        last = group
-        assert total.add(group, float(counters[group])) == expected

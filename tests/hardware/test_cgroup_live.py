@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -21,7 +19,7 @@ from pilotfish_agent.hardware._tree import ProcessTree
 from pilotfish_core.clock import SystemClock
 from pilotfish_core.events import Events
 from pilotfish_core.metrics import Unavailable
-from tests.hardware.real_groups import UNIFIED, counts, join, made, needs_group
+from tests.hardware.real_groups import UNIFIED, contained, counts, join, made, needs_group, seen_by_sidecar
 
 PARTS = ("cgroup_cpu", "cgroup_memory", "cgroup_pressure")
 BUSY = "while True: pass"
@@ -35,20 +33,6 @@ for _ in range(2):
         while True: eaten.append(bytearray(b"x" * (4 << 20)))
     print(os.waitpid(child, 0)[1], flush=True)
 time.sleep(60)
-"""
-SIDECAR = """
-import json, os, sys
-from pilotfish_agent.hardware._group import ControlGroup, Group
-from pilotfish_agent.hardware._tree import ProcessTree
-from pilotfish_core.clock import SystemClock
-if sys.argv[2] == "nobody":
-    os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
-tree = ProcessTree(int(sys.argv[1]), None, clock=SystemClock())
-tree.scan()
-group = ControlGroup(tree)
-group.refresh()
-found = group.of("")
-print(json.dumps(found if isinstance(found, str) else [found.depth, found.identity]))
 """
 
 
@@ -187,41 +171,16 @@ def test_a_group_that_was_made_again_is_another(start: Callable[..., subprocess.
         watched.runner.close()
 
 
-def _container(start: Callable[..., subprocess.Popen[str]], group: Path, user: str) -> int:
-    """A model in a container of its own; its PID."""
-    sleep = f"setpriv --reuid {user} --regid nogroup --clear-groups sh -c 'echo up; exec sleep 60'"
-    inside = f"umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec {sleep}"
-    model = start("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec unshare -C -m sh -c "{inside}"')
-    assert model.stdout is not None
-    assert model.stdout.readline() == "up\n"
-    return model.pid
-
-
-def _sidecar(group: Path, model: int, user: str, *, before: str = "true") -> object:
-    """What a program in a container of its own (control group and mount namespace) finds of the model."""
-    inside = f"umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec {sys.executable} -c '{SIDECAR}'"
-    script = f'echo $$ > {group}/cgroup.procs && {before} && exec unshare -C -m sh -c "$0" sh {model} {user}'
-    shell = script.replace('"$0"', '"$INSIDE"')
-    done = subprocess.run(
-        ("unshare", "-m", "sh", "-c", shell),
-        env={**os.environ, "INSIDE": inside + ' "$@"'},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 @needs_group(UNIFIED)
-def test_a_sidecar_finds_the_models_group(start: Callable[..., subprocess.Popen[str]]) -> None:
+def test_a_sidecar_finds_the_models_group() -> None:
     """Namespaces as Kubernetes makes them: through the model's own mount, with rights; or through the host's."""
     with made(UNIFIED) as pod, made(UNIFIED, below=pod) as ours, made(UNIFIED, below=pod) as theirs:
-        models = [_container(start, theirs, user) for user in ("root", "nobody")]
         found = os.stat(theirs)
         identity = [found.st_dev, found.st_ino]
-        assert [_sidecar(ours, model, "root") for model in models] == [[1, identity]] * 2
-        assert [_sidecar(ours, model, "nobody") for model in models] == ["permission", [1, identity]]
-        # Over a folder that everybody may enter, in that mount namespace alone.
-        mount = f"mount --bind {theirs.parent.parent} /mnt"
-        assert _sidecar(ours, models[0], "nobody", before=mount) == [2, identity], "the pod's group is seen as well"
+        with contained(theirs, "root") as roots, contained(theirs, "nobody") as nobodys:
+            assert seen_by_sidecar(ours, roots, "root") == seen_by_sidecar(ours, nobodys, "root") == [1, identity]
+            assert seen_by_sidecar(ours, nobodys, "nobody") == [1, identity]
+            assert seen_by_sidecar(ours, roots, "nobody") == "permission"
+            # Over a folder that everybody may enter, in that mount namespace alone.
+            mount = f"mount --bind {pod.parent} /mnt"
+            assert seen_by_sidecar(ours, roots, "nobody", before=mount) == [2, identity], "the pod's group as well"
