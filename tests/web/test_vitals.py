@@ -120,7 +120,7 @@ def test_the_groups_are_those_a_person_looks_for() -> None:
         ("CPU limit", "2 cores", "", ""),
         ("Throttled", "40 %", "of CPU periods: the limit is too small, in the last 5 min", "warning"),
         ("Memory of the group", "1.5 GiB", "of 2.0 GiB, 512.0 MiB of it can be dropped", ""),
-        ("Pressure", "CPU 40 %, memory 0.4 %", "of the time some task waited, last 5 min", "warning"),
+        ("Pressure", "CPU 40 %", "of the time some task waited, last 5 min; memory 0.4 %", "warning"),
         ("OOM kills", "2", "", "critical"),
         ("Power", "320 W", "CPU 20 W by cpu time, GPU 300 W", ""),
         ("CPU time per call", "150 ms", "", ""),

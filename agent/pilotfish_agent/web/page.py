@@ -182,7 +182,8 @@ def _group(group: Group) -> str:
         f"{f'<small>{escape(v.note)}</small>' if v.note else ''}</dd></div>"
         for v in group.vitals
     )
-    return f"<div><h3>{escape(group.title)}</h3><dl>{tiles}</dl></div>"
+    room = "few" if len(group.vitals) < 3 else "some" if len(group.vitals) < 6 else "many"
+    return f"<div class={room}><h3>{escape(group.title)}</h3><dl>{tiles}</dl></div>"
 
 
 def _gpu(row: GpuRow) -> str:

@@ -71,10 +71,12 @@ def _pressure(numbers: Numbers, target: str) -> Iterator[Vital]:
         for resource in ("cpu", "memory", "io")
         if (rate := numbers.rate("cgroup_pressure_waiting_seconds_total", target=target, resource=resource)) is not None
     }
-    if found:
-        words = ", ".join(f"{_SHORT[resource]} {percent(rate)}" for resource, rate in found.items())
-        high = max(found.values()) > STALLED
-        yield Vital("Pressure", words, "of the time some task waited, last 5 min", "warning" if high else "")
+    if not found:
+        return
+    ranked = sorted(found.items(), key=lambda one: -one[1])
+    (worst, high), others = ranked[0], [f"{_SHORT[name]} {percent(rate)}" for name, rate in ranked[1:] if rate >= 0.001]
+    note = "; ".join(["of the time some task waited, last 5 min", *others])
+    yield Vital("Pressure", f"{_SHORT[worst]} {percent(high)}", note, "warning" if high > STALLED else "")
 
 
 _SHORT: Final = {"cpu": "CPU", "memory": "memory", "io": "storage"}

@@ -23,7 +23,7 @@ def vitals(numbers: Numbers, trees: Sequence[Mapping[str, Any]]) -> Iterator[Vit
     if started is not None and numbers.snapshot.at > started:
         yield Vital("Running for", duration(numbers.snapshot.at - started))
     phases = [(phase, numbers.most("model_startup_duration_seconds", phase=phase)) for phase in _PHASES]
-    told = [f"{phase} {duration(seconds)}" for phase, seconds in phases if seconds is not None]
+    told = [f"{phase} {duration(seconds)}" for phase, seconds in phases if seconds]
     if told:
         yield Vital("Start-up", ", ".join(told))
     yield from _cpu(numbers)
