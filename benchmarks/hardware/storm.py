@@ -6,6 +6,7 @@ die and after. The tree samples 256, counts the others, and every end is counted
 
 from __future__ import annotations
 
+import gc
 import select
 import statistics
 import subprocess
@@ -116,6 +117,8 @@ class _Ticks:
 )
 def storm() -> Result:
     """The dearest tick while they come, live, die; psutil's children of the same moment beside it."""
+    gc.collect()
+    gc.freeze()  # as the agent does: what the other rows' modules hold is not looked at during a tick
     with _model() as model:
         assert model.stdout is not None
         model.stdout.readline()

@@ -263,3 +263,44 @@ def test_workers_that_no_sample_saw_are_counted(mode: str, looks: int, feed: Fee
         assert tree.ends.root.cause == "signal"
         assert tree.ends.root.status == signal.SIGKILL
         tree.close()
+
+
+ZOMBIES = """
+import os, sys, time
+print("up", flush=True)
+for line in sys.stdin:
+    if line == "fork\\n":
+        children = []
+        for _ in range(3):
+            children.append(os.fork())
+            if not children[-1]:
+                os._exit(5)
+        for child in children:
+            os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    else:
+        for child in children:
+            os.waitpid(child, 0)
+    print("done", flush=True)
+"""
+
+
+def test_zombies_that_nobody_waits_for_are_counted_once(feed: Feed) -> None:
+    """Their record comes at their end, and they stay to be seen for as long as their parent likes."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen((sys.executable, "-I", "-S", "-c", ZOMBIES), stdin=pipe, stdout=pipe, text=True) as process:
+        tree = ProcessTree(process.pid, None, clock=SystemClock())
+        tree.ends.records = feed.reader()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        tree.scan()
+        for order in ("fork", "wait", "fork", "wait"):
+            process.stdin.write(f"{order}\n")
+            process.stdin.flush()
+            process.stdout.readline()
+            tree.scan()
+            tree.scan()
+            assert len(tree.members) == 1
+        assert {cause: n for cause, n in tree.exits.items() if n} == {"exit_nonzero": 6}
+        process.kill()
+        tree.close()

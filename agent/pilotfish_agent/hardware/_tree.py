@@ -57,6 +57,7 @@ class Member:
     of_threads: bytes = field(default=b"")  # the same of its other threads, as of the last slow look
     settled: bool = field(default=False)  # seen twice: a fork that is still to become another program is told by then
     exit_counted: bool = field(default=False)
+    told: set[int] = field(default_factory=set)  # PIDs of zombies below it of which the kernel's records tell
 
     @property
     def pid(self) -> int:
@@ -309,7 +310,10 @@ class ProcessTree:
         if listed == member.listed:
             return ()
         member.listed = listed
-        return map(int, listed.split())
+        pids = [int(pid) for pid in listed.split()]
+        if member.told:
+            member.told.intersection_update(pids)
+        return pids
 
     def _thread_children(self, member: Member) -> bytes:
         listed = b""
@@ -335,7 +339,7 @@ class ProcessTree:
     def _adopt(self, parent: Member | None, pids: Iterable[int]) -> Iterator[Member]:
         """New members among ``pids``: children of ``parent``, or of init where there is none."""
         for pid in pids:
-            if pid in self._members or pid in self._exclude:
+            if pid in self._members or pid in self._exclude or (parent is not None and pid in parent.told):
                 continue
             member = None
             # One that went in this scan is a member again in the next one, lest two that started within one clock
@@ -346,12 +350,18 @@ class ProcessTree:
                 self._openings -= 1
                 member = self._open(pid, parent.key if parent is not None else None)
             if member is not None and member.stat.ppid == (parent.pid if parent is not None else INIT):
-                yield member
-                continue
+                if parent is None or not self._is_told(member):
+                    yield member
+                    continue
+                parent.told.add(pid)
             if member is not None:  # gone and replaced between the list and the look
                 self._drop(member)
             if parent is not None:
                 parent.listed = None  # to be looked at again
+
+    def _is_told(self, member: Member) -> bool:
+        """Whether it is over, and its record has come or will: as a member it would be counted twice."""
+        return self.ends.records is not None and member.ended and member.stat.threads <= 1
 
     def _drop(self, member: Member) -> None:
         self._members.pop(member.pid, None)
