@@ -33,8 +33,9 @@ def test_any_command_name_parses(comm: bytes, state: str, values: list[int]) -> 
     stat = parse_stat(line)
     assert stat.comm == comm.decode("utf-8", "backslashreplace")
     assert (stat.state, stat.ppid, stat.start_time, stat.threads) == (state, values[0], values[18], values[16])
-    assert (stat.cpu, stat.child_cpu) == ((values[10], values[11]), (values[12], values[13]))
-    assert [usage[2:] for usage in stat.usage] == [(values[6], values[8]), (values[7], values[9])]
+    assert stat.cpu == (values[10], values[11])
+    assert stat.usage[0] == (values[10], values[11], values[6], values[8])
+    assert stat.usage[1] == (values[12], values[13], values[7], values[9])
     assert stat.resident == values[20] * os.sysconf("SC_PAGE_SIZE")
     assert stat.ended == (state in "ZXx")
     assert stat.exit_code == (values[48] if stat.ended else 0)

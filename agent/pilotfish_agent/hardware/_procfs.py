@@ -57,12 +57,6 @@ class Stat(NamedTuple):
         user, system, *_ = self.usage[0]
         return user, system
 
-    @property
-    def child_cpu(self) -> tuple[int, int]:
-        """The same of the children it has waited for."""
-        user, system, *_ = self.usage[1]
-        return user, system
-
 
 def parse_stat(data: bytes) -> Stat:
     """Parses `/proc/PID/stat`.
