@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -179,6 +180,37 @@ def loss() -> Result:
         f"back after {returned:.1f} s; the other GPU never below {other}"
     )
     return Result(measured, down and counts[1] == 0 and counts[2] >= counts[0] and other >= counts[0], WITH)
+
+
+@bar(f"{FAKE}memory of ULLONG_MAX, and XIDs over a pf-nvml that is killed", "absent with a reason; each XID counted")
+def no_number_and_xids() -> Result:
+    """Through a real agent's /metrics: no GPU has 16 EiB; 2 of XID 31, a kill -9, then one of 31 and of 48."""
+    if shutil.which("gcc") is None:
+        return NO_COMPILER
+    with watched({"count": 1, "memory_used": 2**64 - 1, "pid.0": 42}, "5s") as (live, gpus):
+        page = live.get("/metrics")
+        absent = "pilotfish_gpu_memory_used_bytes{" not in page and re.search(
+            r'^pilotfish_signal_unavailable{.*reason="no_data",signal="pilotfish_gpu_memory_used_bytes"',
+            page,
+            re.MULTILINE,
+        )
+        gpus.set(xid=31, xid_count=2)
+        _until(live, lambda page: _xids(page) == {"31": 2}, "two XIDs")
+        pid = live.status()["processes"]["nvml"]
+        os.kill(pid, signal.SIGKILL)
+        _until(live, lambda _: live.status()["processes"].get("nvml") not in {pid, None}, "another pf-nvml")
+        time.sleep(2.0)  # it waits for XIDs
+        gpus.set(xid_count=3)
+        _until(live, lambda page: _xids(page) == {"31": 3}, "a third one")
+        gpus.set(xid=48, xid_count=4)
+        told = _xids(_until(live, lambda page: len(_xids(page)) == 2, "another one"))
+    measured = f"memory {'absent, no_data' if absent else 'told'}; XIDs {told}"
+    return Result(measured, bool(absent) and told == {"31": 3, "48": 1}, WITH)
+
+
+def _xids(page: str) -> dict[str, int]:
+    found = re.findall(r'^pilotfish_gpu_xid_errors_total{.*xid="(\d+)".*} (\S+)$', page, re.MULTILINE)
+    return {xid: int(float(count)) for xid, count in found}
 
 
 @bar(f"{FAKE}pf-nvml with {GPUS} GPUs of 18 links each, once a second", "<= 30 MiB resident, <= 2 % of a CPU")
