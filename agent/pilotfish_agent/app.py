@@ -24,6 +24,7 @@ from pilotfish_agent.control import Control, Request
 from pilotfish_agent.decode._runner import Decoders
 from pilotfish_agent.gpu.supervisor import Supervisor as GpuSupervisor
 from pilotfish_agent.hardware._context import HostContext
+from pilotfish_agent.hardware._exit_records import Feed
 from pilotfish_agent.hardware._processes import holder_of
 from pilotfish_agent.hardware._runner import Runner
 from pilotfish_agent.http_client import own_word
@@ -112,7 +113,7 @@ class Agent:
         self._scraper = Scraper(settings.section("scrape"), who, clock=around.clock, events=events)
         self._prober = Prober(settings.section("probe"), who, clock=around.clock, events=events)
         self._gpus = GpuSupervisor(settings.section("gpu"), settings.section("sample").interval, events=events)
-        host = HostContext(around.clock, state=handover.state_dir or None, gpus=self._gpus)
+        host = HostContext(around.clock, state=handover.state_dir or None, exits=Feed.of("/sys"), gpus=self._gpus)
         self._machine = Runner(host, events=events)
         self._pipeline = self._compose(host)
         self._exporter = Exporter()
