@@ -90,3 +90,14 @@ def test_an_agent_that_ends_before_it_has_given_orders_ends_it(tmp_path: pathlib
     with nvml(None, tmp_path / "err") as (process, agent):
         agent.close()
         assert process.wait(30) == 0
+
+
+def test_the_agent_loads_nothing_of_a_driver() -> None:
+    """Neither its parts nor the catalogue of all that they declare."""
+    program = (
+        "import sys; import pilotfish_agent.app; from pilotfish_agent import catalogue; "
+        "assert 'gpu' in catalogue.sections(); "
+        "print({'pynvml', 'amdsmi', 'pilotfish_agent.gpu.nvml'} & {*sys.modules})"
+    )
+    done = subprocess.run((sys.executable, "-c", program), capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
