@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
+import pty
 import statistics
 import subprocess
 import threading
@@ -18,7 +20,6 @@ QUERY = {"utilization.gpu": ("utilization", 0.01), "memory.used": ("memory", MIB
 APPS = ("pid", "gpu_uuid", "used_memory")
 GPM = {"2": "gpu_sm_active_ratio", "5": "gpu_tensor_active_ratio", "10": "gpu_dram_active_ratio"}
 """NVML's numbers of these metrics (nvmlGpmMetricId_t), which `nvidia-smi dmon --gpm-metrics` takes."""
-_FIRST = ("nvidia-smi", "-i", "0")
 Point = tuple[float, float]
 """(monotonic time, value)."""
 
@@ -90,7 +91,10 @@ def at_time(points: list[Point], at: float) -> float:
 def first_gpu() -> tuple[str, str]:
     """(UUID, product) of the GPU that all of this is about."""
     done = subprocess.run(
-        (*_FIRST, "--query-gpu=uuid,name", "--format=csv,noheader"), capture_output=True, text=True, check=True
+        ("nvidia-smi", "-i", "0", "--query-gpu=uuid,name", "--format=csv,noheader"),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     uuid, name = done.stdout.splitlines()[0].split(",", 1)
     return uuid.strip(), name.strip()
@@ -99,7 +103,7 @@ def first_gpu() -> tuple[str, str]:
 @functools.cache
 def version() -> str:
     """``nvidia-smi 580.65.06``: it is the driver's."""
-    command = (*_FIRST, "--query-gpu=driver_version", "--format=csv,noheader")
+    command = ("nvidia-smi", "-i", "0", "--query-gpu=driver_version", "--format=csv,noheader")
     done = subprocess.run(command, capture_output=True, text=True)
     return f"nvidia-smi {done.stdout.splitlines()[0].strip() if done.stdout else 'unknown'}"
 
@@ -110,15 +114,15 @@ def watching(uuid: str, told: Told) -> Iterator[None]:
 
     Those are ``memory of PID`` (bytes) and ``sm of PID`` (a share).
     """
-    csv = "--format=csv,noheader,nounits"
+    query = ("--format=csv,noheader,nounits", "-i", "0")
     with ExitStack() as stack:
         for words, take in (
-            ((f"--query-gpu={','.join(QUERY)}", csv, "-lms", "200"), of_gpu(told)),
-            ((f"--query-compute-apps={','.join(APPS)}", csv, "-l", "1"), of_apps(told, uuid)),
-            (("pmon", "-s", "u", "-d", "1"), of_processes(told)),
-            (("dmon", "--gpm-metrics", ",".join(GPM), "-d", "1"), of_gpm(told)),
+            ((f"--query-gpu={','.join(QUERY)}", *query, "-lms", "200"), of_gpu(told)),
+            ((f"--query-compute-apps={','.join(APPS)}", *query, "-l", "1"), of_apps(told, uuid)),
+            (("pmon", "-i", "0", "-s", "u", "-d", "1"), of_processes(told)),
+            (("dmon", "-i", "0", "--gpm-metrics", ",".join(GPM), "--gpm-options", "d", "-d", "1"), of_gpm(told)),
         ):
-            stack.enter_context(_lines((*_FIRST, *words), take))
+            stack.enter_context(_lines(("nvidia-smi", *words), take))
         yield
 
 
@@ -177,19 +181,30 @@ def of_gpm(told: Told) -> Take:
 
 @contextmanager
 def _lines(command: tuple[str, ...], take: Take) -> Iterator[None]:
-    """Runs a program that prints for ever, and takes each line with its time."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        stream = process.stdout
-        assert stream is not None
+    """Runs a program that prints for ever, and takes each line with its time.
 
-        def read() -> None:
-            for line in stream:
-                take(time.monotonic(), line.strip())
-
-        reader = threading.Thread(target=read, daemon=True)
+    It is given a terminal: into a pipe its C library would write only when some kilobytes have come together.
+    """
+    ours, its = pty.openpty()
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=its, stderr=subprocess.DEVNULL) as process:
+        os.close(its)
+        reader = threading.Thread(target=_read, args=(ours, take), daemon=True)
         reader.start()
         try:
             yield
         finally:
             process.terminate()
             reader.join(5)
+    os.close(ours)
+
+
+def _read(terminal: int, take: Take) -> None:
+    left = b""
+    while True:
+        try:
+            data = os.read(terminal, 65_536)
+        except OSError:  # EIO: nobody has the other end any more
+            return
+        *lines, left = (left + data).split(b"\n")
+        for line in lines:
+            take(time.monotonic(), line.decode("utf-8", "replace").strip())

@@ -141,7 +141,7 @@ def test_dmon_has_the_activities_last() -> None:
     told = Told()
     take = smi.of_gpm(told)
     for line in (
-        "# gpu    pwr  gtemp  mtemp     sm    mem    enc    dec    jpg    ofa   mclk   pclk  gpm:2  gpm:5 gpm:10",
+        "# gpu    pwr  gtemp  mtemp     sm    mem    enc    dec    jpg    ofa   mclk   pclk  smutil mmaact   dram",
         "# Idx      W      C      C      %      %      %      %      %      %    MHz    MHz      %      %      %",
         "    0    612     55     60     99     31      0      0      0      0   3201   1980  98.00  55.00   1.00",
         "    0    612     55     60     99     31      0      0      0      0   3201   1980      -      -      -",
@@ -296,7 +296,7 @@ case "$*" in
 *query-gpu*) while :; do echo "37, 1024, 350.00"; sleep 0.2; done;;
 *compute-apps*) while :; do echo "$(cat %(pid)s), %(uuid)s, 2560"; sleep 0.2; done;;
 *pmon*) echo "# gpu pid type sm mem command"; while :; do echo "0 $(cat %(pid)s) C 55 20 python"; sleep 0.2; done;;
-*dmon*) echo "# gpu pwr gpm:2 gpm:5 gpm:10"; while :; do echo "0 350 12 15 20"; sleep 0.2; done;;
+*dmon*) echo "# gpu pwr smutil mmaact dram"; while :; do echo "0 350 12 15 20"; sleep 0.2; done;;
 esac
 """
 
