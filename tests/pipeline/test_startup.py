@@ -72,3 +72,21 @@ def test_a_restart_is_measured_anew() -> None:
     assert found[1] == {"load": 1.0, "initialise": 1.0}
     assert found[2] == {}
     assert set(found[1]) < set(PHASES)
+
+
+def test_nothing_is_left_to_see_once_it_is_ready_or_unknown() -> None:
+    """Then samples need not be searched until the process changes."""
+    start = StartUp()
+    assert not start.over(A)
+    start.see(Look(A, 1.0, listening=True))
+    assert not start.over(A)
+    start.see(Look(A, 2.0, answered=1.0))
+    assert start.over(A)
+    assert not start.over(None)
+    start.see(Look(None))
+    assert start.over(None)
+    start.see(Look(B, 1.0, listening=True, answered=900.0))
+    assert start.phases == {"load": 1.0}, "counts that were not looked at are no answers of this process"
+    old = StartUp()
+    old.see(Look(A, 500.0, listening=True))
+    assert old.over(A)

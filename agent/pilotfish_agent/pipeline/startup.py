@@ -15,6 +15,7 @@ from pilotfish_agent.capture.ports import PortFinder
 from pilotfish_agent.hardware._kept import KeptFile
 from pilotfish_agent.hardware._ledger import Key
 from pilotfish_agent.hardware._procfs import CLOCK_TICKS
+from pilotfish_agent.hardware._tree import Member
 from pilotfish_agent.pipeline.targets import Watched
 from pilotfish_agent.probe import _runner as probe
 from pilotfish_agent.windows.requests import REQUESTS
@@ -76,10 +77,17 @@ class StartUp:
         """Whether it is still to listen."""
         return self._listened is None
 
+    def over(self, root: Key | None) -> bool:
+        """Whether nothing is left to be seen of a process."""
+        if self._last is None or self._last.root != root:
+            return False
+        return root is None or self._ready or (self._listened is not None and not self._known)
+
     def see(self, now: Look) -> None:
-        """Another sample."""
+        """Another sample; none need be given while it is `over`."""
         last, self._last = self._last, now
-        if last is None or now.root != last.root:
+        fresh = last is None or now.root != last.root
+        if last is None or fresh:
             self.phases, self._listened, self._ready = {}, None, False
             # One that was not there a sample ago was found as soon as it could be, whatever its age.
             self._known = now.age <= YOUNG_SECONDS or (last is not None and last.root is None)
@@ -91,7 +99,7 @@ class StartUp:
                 self.phases["load"] = now.age
         elif self._listened is None:
             self._known = self._known or now.listening is False
-        if self._listened is None or self._ready or last is None:
+        if self._listened is None or self._ready or last is None or fresh:
             return
         self._ready = now.answered > last.answered or (now.passed is not None and now.passed is not last.passed)
         if self._ready and self._known:
@@ -126,21 +134,29 @@ class StartUps:
 
     def see(self, samples: Iterable[Sample]) -> list[Reading]:
         """What is known, after these samples of one moment."""
-        uptime = float(self._uptime.read().split()[0])
-        answered, passed = _answered(samples), _passed(samples)
+        roots = [(target, target.tree.root) for target in self._targets]
+        starting = [(t, r) for t, r in roots if not self._starts[t.name].over(None if r is None else r.key)]
+        if starting:
+            self._look(starting, _answered(samples), _passed(samples))
         found: list[Reading] = []
         for target in self._targets:
-            start, root = self._starts[target.name], target.tree.root
-            age = 0.0 if root is None else max(uptime - root.key[1] / CLOCK_TICKS, 0.0)
-            listening = self._listens(target, age) if root is not None and start.waits else None
-            key = None if root is None else root.key
-            start.see(Look(key, age, listening, answered.get(target.name, 0.0), passed))
-            launched = None if root is None else self._launched.pop(target.name, None)
-            if launched is not None:
-                start.phases["spawn"] = max(age - (self._clock.wall() - launched), 0.0)
-            known = start.phases
+            known = self._starts[target.name].phases
             found += [Sample(DURATION, (target.name, phase), known[phase]) for phase in PHASES if phase in known]
         return found or [Unavailable("startup", DURATION.name, "no_data")]
+
+    def _look(self, at: Iterable[tuple[Watched, Member | None]], answered: Mapping[str, float], passed: object) -> None:
+        uptime = float(self._uptime.read().split()[0])
+        for target, root in at:
+            start = self._starts[target.name]
+            if root is None:
+                start.see(Look(None))
+                continue
+            age = max(uptime - root.key[1] / CLOCK_TICKS, 0.0)
+            listening = self._listens(target, age) if start.waits else None
+            start.see(Look(root.key, age, listening, answered.get(target.name, 0.0), passed))
+            launched = self._launched.pop(target.name, None)
+            if launched is not None:
+                start.phases["spawn"] = max(age - (self._clock.wall() - launched), 0.0)
 
     def _listens(self, target: Watched, age: float) -> bool | None:
         """Whether a target that has not listened yet does; None where that is not looked at now."""
