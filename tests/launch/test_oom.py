@@ -46,6 +46,12 @@ def test_only_a_rise_says_anything(tmp_path: pathlib.Path, cgroup: str, path: st
     assert (kills.rise(), kills.rise()) == (2, 0)
     file.write_text("")
     assert kills.rise() == 0
+    file.write_text(text.format(7))
+    kills.note(1)
+    assert not kills.unexplained(), "somebody else's end explains it"
+    file.write_text(text.format(8))
+    kills.note()
+    assert kills.unexplained()
     os.close(kills.fd)
 
 

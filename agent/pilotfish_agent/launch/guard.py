@@ -26,7 +26,6 @@ EARLY_SECONDS = 10.0  # a death within this of its start makes the next start wa
 FIRST_DELAY, LONGEST_DELAY = 0.05, 30.0
 DEATHS, DEATHS_SECONDS = 10, 300.0  # circuit break: this many deaths in this time
 STATUS_SECONDS = 0.1  # for the exit status: the kernel knows it once the parent has reaped
-KILL_SECONDS = 5.0  # from a kill by the kernel to the model's end: it gives back gigabytes first
 TOLD_SECONDS = 0.4  # for the stub's word: it always comes, unless the stub was stopped or killed
 FLUSH_SECONDS = 0.7  # for the agent to flush: all of ours is gone within 1 s of the model's end
 NEEDED = ("aiohttp", "numpy", "prometheus_client", "structlog", "yaml")  # what `[agent]` brings
@@ -128,7 +127,6 @@ class Guard:
         self._ready = False
         self._cause = ""  # of the model's end, as the agent says
         self._kills = oom.Kills()
-        self._killed = float("-inf")  # monotonic seconds of the last kill that nobody's end explains
         if self._kills.fd >= 0:
             self._kills.fd = self._above(self._kills.fd)
 
@@ -250,7 +248,7 @@ class Guard:
             self._listen()
             if self._agent_gone():
                 return False
-            self._note_kills()
+            self._kills.note()
             now = time.monotonic()
             if now - asked > max(left, 0.0) + 2.0:
                 self._heard = now  # we were stopped ourselves (a frozen container): its silence proves nothing
@@ -286,7 +284,7 @@ class Guard:
     def _bury(self) -> bool:
         """Reaps the agent with its workers; False when it shall not be started again."""
         code = self._reap()
-        self._note_kills(code == -_signal.SIGKILL)
+        self._kills.note(code == -_signal.SIGKILL)
         self._restarts += 1
         if code == handover.CANNOT_RUN:  # it has said why
             _log(self._log_file, "the agent cannot run here: given up")
@@ -337,22 +335,14 @@ class Guard:
                 self._listen()
             code = self._reap()
             knows = knows and code == 0
-            self._note_kills(code == -_signal.SIGKILL and not by_us)
+            self._kills.note(code == -_signal.SIGKILL and not by_us)
         else:
-            self._note_kills()
-        if not knows and time.monotonic() - self._killed < KILL_SECONDS:
+            self._kills.note()
+        if not knows and self._kills.unexplained():
             self._cause = "oom"
         if ending is not None and self._cause == "oom" and (ending[1] or 0) & 0x7F == _signal.SIGKILL:
             self._record(ending, self._cause)
         places.release(self._job.instance, self._job.holder)
-
-    def _note_kills(self, explained: int = 0) -> None:
-        """Whether the kernel has killed for want of memory more than those whose end we have seen.
-
-        An agent that was there knows which of the tree's processes these were; but the kernel takes it first.
-        """
-        if self._kills.rise() > explained:
-            self._killed = time.monotonic()
 
     def _ending(self) -> "tuple[float, int | None, exitstatus.Used | None]":
         """When and how the model ended, and what it used."""

@@ -6,6 +6,9 @@ oom_score_adj, takes the agent first.
 """
 
 import os
+import time
+
+SECONDS = 5.0  # from a kill to the end that it causes: gigabytes are given back first
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ class Kills:
         fd: of the counter's file; -1 where there is none.
     """
 
-    __slots__ = ("_last", "fd")
+    __slots__ = ("_at", "_last", "fd")
 
     def __init__(self, proc: str = "/proc", top: str = "/sys/fs/cgroup") -> None:
         self.fd = -1
@@ -37,6 +40,16 @@ class Kills:
             os.close(self.fd)
             self.fd = -1
         self._last = self._read()
+        self._at = float("-inf")  # monotonic seconds of the last kill that nobody's end explains
+
+    def note(self, explained: int = 0) -> None:
+        """Looks whether there were more kills than the ends we have seen explain."""
+        if self.rise() > explained:
+            self._at = time.monotonic()
+
+    def unexplained(self) -> bool:
+        """Whether there was one lately. An agent knows of which process; but the kernel takes it first."""
+        return time.monotonic() - self._at < SECONDS
 
     def rise(self) -> int:
         """Kills since this was asked last, or since the start; 0 where nobody knows."""
