@@ -32,11 +32,6 @@ class Limits:
         path.chmod(0o755)
         return str(path)
 
-    def join(self, pid: int) -> None:
-        """Takes a process in."""
-        for folder in self.folders:
-            (folder / "cgroup.procs").write_text(str(pid), encoding="ascii")
-
 
 @contextlib.contextmanager
 def limited(name: str, *, cores: float, memory: int) -> Iterator[Limits | None]:
