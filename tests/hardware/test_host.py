@@ -93,6 +93,20 @@ def test_a_frozen_machine(tmp_path: Path) -> None:
     }
 
 
+def test_it_is_read_every_five_seconds(tmp_path: Path) -> None:
+    """In between the runner says what was read last, its success and duration, too."""
+    machine = Machine(tmp_path)
+    runner = Runner(HostContext(machine.clock, str(machine.proc), str(machine.sys)), ["host"])
+    first = runner.collect()
+    (machine.proc / "meminfo").write_text(MEMINFO.replace("6000", "5000"))
+    for _ in range(4):
+        machine.clock.advance(1.0)
+        assert runner.collect() == first
+    machine.clock.advance(1.0)
+    assert values(runner.collect())["host_memory_available_bytes", None] == 5_000 * 1_024.0
+    runner.close()
+
+
 def test_no_counter_falls(tmp_path: Path) -> None:
     """The kernel's iowait and idle may: then they stand."""
     machine = Machine(tmp_path)

@@ -39,8 +39,9 @@ START_SECONDS: Final = 15.0
 """Until the first heartbeat: an interpreter's start on a machine that is ten times overloaded."""
 END_SECONDS: Final = 0.25
 """For the capture process to send what it has, when the agent leaves."""
-LOOK_SECONDS: Final = 1.0
-"""Between two looks at the ports; every `BEAT_SECONDS` while there are none and the model may just be starting."""
+LOOK_SECONDS: Final = 2.0
+"""Between two looks at the ports: each wakes this thread, for a fifth of a millisecond of CPU. Every `BEAT_SECONDS`
+while there are none and the model may just be starting."""
 EAGER_SECONDS: Final = 5.0
 """For how long after the last change of processes a model without a port is looked at in haste: it costs a millisecond
 a second, and later a port is still found within `LOOK_SECONDS`."""

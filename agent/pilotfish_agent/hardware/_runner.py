@@ -53,28 +53,38 @@ class Runner:
         parts = [(n, part) for n, part in registry.parts(PACKAGE, names) if scope(part) == context.scope]
         self._collectors: dict[str, Collector] = {name: part.make(context) for name, part in parts}
         self._metrics: dict[str, tuple[Metric, ...]] = {name: part.METRICS for name, part in parts}
+        self._every: dict[str, float] = {name: getattr(part, "EVERY", 0.0) for name, part in parts}
+        self._rests: dict[str, tuple[float, list[Reading]]] = {}
         # Of each collector: they say the same at nearly every sample.
         self._success = {name: Sample(SUCCESS, (name,), 1.0) for name in self._collectors}
 
     def collect(self) -> list[Reading]:
-        """Scans the tree, where there is one, and runs every collector; never raises."""
+        """Scans the tree, where there is one, and runs every collector; never raises.
+
+        A part whose file says ``EVERY = 5.0`` runs that rarely, in seconds; in between it says what it said last.
+        """
         readings: list[Reading] = []
-        monotonic = self._context.clock.monotonic
         if isinstance(self._context, HardwareContext):
             self._guarded("scan", partial(_scanned, self._context))
-        began = monotonic()
-        for name, collector in self._collectors.items():
-            found = self._guarded(name, collector.collect)
-            ended = monotonic()
-            if found is None:
-                readings += absent(name, self._metrics[name], "failed")
-                readings.append(Sample(SUCCESS, (name,), 0.0))
-            else:
-                readings += found
-                readings.append(self._success[name])
-            readings.append(Sample(DURATION, (name,), ended - began))
-            began = ended
+        began = self._context.clock.monotonic()
+        for name, every in self._every.items():
+            rests_until, found = self._rests.get(name, (0.0, []))
+            if began >= rests_until:
+                ended, found = self._run(name, began)
+                if every:
+                    self._rests[name] = began + every, found
+                began = ended
+            readings += found
         return readings
+
+    def _run(self, name: str, began: float) -> tuple[float, list[Reading]]:
+        """When it ended, and what one collector says."""
+        found = self._guarded(name, self._collectors[name].collect)
+        ended = self._context.clock.monotonic()
+        duration = Sample(DURATION, (name,), ended - began)
+        if found is None:
+            return ended, [*absent(name, self._metrics[name], "failed"), Sample(SUCCESS, (name,), 0.0), duration]
+        return ended, [*found, self._success[name], duration]
 
     def _guarded(self, name: str, work: Callable[[], Iterable[Reading]]) -> Sequence[Reading] | None:
         """The readings of ``work``, None when it failed."""

@@ -10,6 +10,7 @@ from pilotfish_agent.hardware._rapl import Rapl
 from pilotfish_core.metrics import Metric, Reading, Sample
 
 SCOPE = HOST
+EVERY = 5.0  # seconds: a sum, which begins anew after 45 minutes at the soonest
 ENERGY = Metric(
     "pilotfish_host_energy_joules_total",
     "counter",
