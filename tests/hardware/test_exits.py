@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pilotfish_agent.hardware import _exits
 from pilotfish_agent.hardware._exit_records import Record
 from pilotfish_agent.hardware._exits import CAUSES, KILL_SECONDS, Ends, cause
 from pilotfish_agent.hardware._group import ControlGroup
@@ -100,6 +101,23 @@ def test_a_record_tells_what_the_pidfd_does_not() -> None:
     assert counts(ends) == {"exit_nonzero": 1}
     ends.settle([ROOT], (), None, 0.0)
     assert not ends.final
+
+
+def test_a_record_that_comes_late_is_no_second_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round is bounded: after a storm the record of a member may come rounds after the member is gone."""
+    monkeypatch.setattr(_exits, "ROUND", 1)
+    foreign, own, below = (
+        Record(pid, ppid, 5 << 8, (1, 0, 0, 0), (0.0, 0, 0)) for pid, ppid in ((98, 99), (11, 10), (12, 11))
+    )
+    ends = Ends()
+    told = [[foreign], [foreign], [own], [below], [], []]
+    ends.records = lambda: told.pop(0)
+    settle(ends, 0)
+    for _ in range(5):
+        ends.settle([ROOT], (), None, 0.0)
+        assert own not in (record for record, _ in ends.unseen)
+        assert not ends.final
+    assert counts(ends) == {"exit_zero": 1, "exit_nonzero": 1}, "that of its own child counts"
 
 
 V1 = Path("/sys/fs/cgroup/memory")

@@ -12,17 +12,19 @@ import fcntl
 import os
 import signal
 import struct
+from collections import deque
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from pilotfish_agent.hardware._exit_records import Kin, Record
+from pilotfish_agent.hardware._exit_records import ROUND, Kin, Record
 from pilotfish_agent.hardware._ledger import Key
 
 CAUSES: Final = ("exit_zero", "exit_nonzero", "signal", "oom", "unknown")
 KILL_SECONDS: Final = 30.0
 """How long a kill by the kernel waits for the exit that it caused to be seen."""
 _MOST_KILLS: Final = 1024  # of one rise
+_LATEST: Final = 6  # rounds until all that lies in the socket's buffer has been read
 _PIDFD_GET_INFO: Final = 0xC040FF0B  # _IOWR(0xFF, 11, 64 bytes)
 _PIDFD_INFO_EXIT: Final = 1 << 3
 _INFO_SIZE: Final = 64
@@ -91,6 +93,7 @@ class Ends:
         self._kin = Kin()
         self._kills = _Kills()
         self._gone: dict[int, Key] = {}
+        self._late: deque[dict[int, Key]] = deque(maxlen=_LATEST)  # gone in earlier calls, their records still waited
         self._ended: list[tuple[Key, int | None, bool]] = []
 
     def count(self, cause: str) -> None:
@@ -114,8 +117,9 @@ class Ends:
             kills: how many the out-of-memory killer has ended in the root's control group; None: nobody knows.
             now: monotonic seconds.
         """
+        records = self.records() if self.records is not None else []
         if self.records is not None:
-            self._sort(self.records(), members, exclude)
+            self._sort(records, members, exclude)
         ends = [(key, self._status(key, status), root) for key, status, root in self._ended]
         statuses = [status for _, status, _ in ends] + [record.status for record, _ in self.unseen]
         killed = sum(map(_killed, statuses))
@@ -128,6 +132,10 @@ class Ends:
             if root:  # where not all that were killed were so for want of memory, nobody knows which
                 how = "unknown" if status is None else cause(status)
                 self.root = RootEnd(key, status, "oom" if _killed(status) and by_oom == killed else how)
+        if len(records) < ROUND:  # all that were there have come, those of members that are gone among them
+            self._late.clear()
+        else:
+            self._late.append({pid: key for pid, key in self._gone.items() if key not in self.final})
         self._ended.clear()
         self._gone.clear()
 
@@ -136,11 +144,14 @@ class Ends:
         if not records and not self.final and not self._kin.waits:
             self.unseen = []
             return
-        known = {key[0]: key for key in members} | self._gone
+        late = {pid: key for gone in self._late for pid, key in gone.items()}
+        known = late | {key[0]: key for key in members} | self._gone
         self.final = {key: record for key, record in self.final.items() if known.get(key[0]) == key}
         others = []
         for record in records:
             key = known.get(record.pid)
+            if key is not None and late.get(record.pid) == key:
+                continue  # counted, and summed up as it was last seen
             if key is not None:
                 self.final[key] = record
             elif record.pid not in exclude:
