@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pilotfish_agent.hardware._procfs import (
     Descriptors,
     ProcessFiles,
+    is_exiting,
     parse_boot_time,
     parse_fields,
     parse_soft_limit,
@@ -53,6 +54,16 @@ def test_a_cut_stat_line_is_refused(data: bytes) -> None:
     """A line that is cut off is an error, not a process with zeros."""
     with pytest.raises(ValueError, match="not a stat line"):
         parse_stat(data)
+
+
+def test_the_way_out_is_seen() -> None:
+    """A flag of the kernel, set before the state changes."""
+    line = b"7 (a) b) S 1 7 7 0 -1 %d 0 0 0 0\n"
+    assert not is_exiting(line % 0x400000)
+    assert is_exiting(line % 0x400004)
+    for bad in (b"", b"7 (a) S 1 7", b"7 (a) S 1 7 7 0 -1 x 0 0\n"):
+        with pytest.raises(ValueError):
+            is_exiting(bad)
 
 
 def test_fields_are_found_by_their_whole_name() -> None:

@@ -15,6 +15,7 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _READ_SIZE: Final = 4096  # the kernel's own piece: one call reads all of most files
 _SURELY_ALL: Final = 4096 - 256
 """Bytes: one read of a list (`children`, `cgroup.procs`) gives the entries that fit into a page, not all."""
+_PF_EXITING: Final = 0x4  # include/linux/sched.h; set before the kernel tells of the end, which is before the state
 _DEAD_STATES: Final = frozenset({"Z", "X", "x"})
 _UP_TO_RSS: Final = 22  # words of a stat line behind the command, up to and with field 24 of the manual page
 _EXIT_CODE: Final = 27  # words further
@@ -85,6 +86,18 @@ def parse_stat(data: bytes) -> Stat:
         int(words[21]) * _PAGE,
         int(rest[_EXIT_CODE]) if len(rest) > _EXIT_CODE else 0,
     )
+
+
+def is_exiting(data: bytes) -> bool:
+    """Whether the main thread of a stat line is on its way out: a zombie in a moment, or one already.
+
+    Raises:
+        ValueError: the text is cut or no stat line.
+    """
+    fields = data[data.rfind(b")") + 2 :].split(None, 7)
+    if len(fields) < 8:
+        raise ValueError(f"not a stat line: {data[:60]!r}")
+    return bool(int(fields[6]) & _PF_EXITING)
 
 
 def parse_fields(data: bytes, names: Iterable[bytes]) -> tuple[int | None, ...]:

@@ -17,7 +17,7 @@ from typing import Final
 from pilotfish_agent.hardware import _exits, _roles
 from pilotfish_agent.hardware._exits import Ends
 from pilotfish_agent.hardware._ledger import Key, Ledger, Values
-from pilotfish_agent.hardware._procfs import Descriptors, ProcessFiles, Stat, parse_stat
+from pilotfish_agent.hardware._procfs import Descriptors, ProcessFiles, Stat, is_exiting, parse_stat
 from pilotfish_core.clock import Clock
 
 LIMIT: Final = 256
@@ -361,7 +361,12 @@ class ProcessTree:
 
     def _is_told(self, member: Member) -> bool:
         """Whether it is over, and its record has come or will: as a member it would be counted twice."""
-        return self.ends.records is not None and member.ended and member.stat.threads <= 1
+        if self.ends.records is None or member.stat.threads > 1:
+            return False
+        try:
+            return member.ended or is_exiting(member.files.read("stat"))
+        except (OSError, ValueError):
+            return True
 
     def _drop(self, member: Member) -> None:
         self._members.pop(member.pid, None)
