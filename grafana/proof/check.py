@@ -24,7 +24,7 @@ from typing import Any, Final
 from grafana.proof.bundle import CACHE, MissingError, built
 from grafana.proof.compare import judged
 from grafana.proof.draw import Drawn, Studio, When, every_panel, studio
-from grafana.proof.exceptions import NEVER_HERE, lacking
+from grafana.proof.exceptions import NEVER_HERE
 from grafana.proof.prometheus import Prometheus
 from grafana.proof.stack import Recorded, prometheus, recorded
 
@@ -43,8 +43,8 @@ class Report:
     Attributes:
         dashboards, panels, queries, values: how many were drawn, asked, compared.
         constant: (uid, title) of the panels in which nothing moved.
-        excused: entries of `NEVER_HERE` and `lacking` that were needed.
-        lacking: panels that are empty because of what this machine lacks, by the reason.
+        excused: entries of `NEVER_HERE` (and `lacking`) that were needed.
+        lacking: panels that are empty or still because of what this machine lacks, by the reason.
         problems: in words, each with its dashboard and panel.
         seconds: from drawing's begin to its end.
     """
@@ -64,7 +64,10 @@ class Report:
         return (
             f"{self.dashboards} dashboards, {self.panels} panels, {self.queries} queries, {self.values} values, "
             f"drawn in {self.seconds:.0f} s: {len(self.problems)} problem{'s' * (len(self.problems) != 1)}"
-            + "".join(f"; {count} panels empty, {why}" for why, count in self.lacking.items())
+            + "".join(
+                f"; {count} panel{'s' * (count != 1)} with nothing to show: {why}"
+                for why, count in self.lacking.items()
+            )
         )
 
 
@@ -123,7 +126,7 @@ def _judged(report: Report, dashboard: Mapping[str, Any], drawn: Drawn, asks: Pr
 def still(report: Report) -> list[str]:
     """Panels in which nothing moves, and exceptions that nothing needs."""
     wrong = [f"{uid}: {title}: constant while traffic varies" for uid, title in sorted(report.constant)]
-    idle = sorted(set(NEVER_HERE | lacking()) - report.excused)
+    idle = sorted(set(NEVER_HERE) - report.excused)
     return wrong + [f"{words}: excused (grafana/proof/exceptions.py), but all its queries have data" for words in idle]
 
 

@@ -45,7 +45,7 @@ class Verdict:
         problems: in words; compared: how many values were.
         constant: nothing in it moved: no series has two values in the shown range, and none comes or goes.
         excused: entries of `NEVER_HERE` and `lacking` that a query without data needed.
-        lacking: why the whole panel is empty on this machine; None where it is not, or must not be.
+        lacking: why the whole panel is empty or still on this machine; None where it is not, or must not be.
     """
 
     problems: list[str]
@@ -86,11 +86,12 @@ def judged(panel: Mapping[str, Any], drawn: Mapping[str, Any], prometheus: Prome
             verdict.problems.append(f"query {target['refId']}: no data: {target['expr']}")
         expected += found
         moved = moved or any(moves(one, target["start"], target["end"], target["step"]) for one in series)
-    missing = [why for words, why in lacking().items() if words in verdict.excused]
-    if missing and not expected and not verdict.problems:
-        verdict.lacking = missing[0]
-        return verdict
-    verdict.constant = not moved
+    if lacks := _lacks(drawn, verdict, empty=not expected, moved=moved):
+        verdict.excused |= lacks.keys()
+        verdict.lacking = next(iter(lacks.values()))
+        if not expected:
+            return verdict
+    verdict.constant = not moved and not lacks
     shown = drawn["shown"]
     if shown is None or shown["empty"]:
         verdict.problems.append("shows no data")
@@ -98,6 +99,14 @@ def judged(panel: Mapping[str, Any], drawn: Mapping[str, Any], prometheus: Prome
         verdict.compared = len(expected)
         verdict.problems += list(_KINDS[drawn["type"]](panel, drawn, expected))
     return verdict
+
+
+def _lacks(drawn: Mapping[str, Any], verdict: Verdict, *, empty: bool, moved: bool) -> dict[str, str]:
+    """What this machine lacks that explains an empty panel, or one in which nothing moves."""
+    if verdict.problems or (moved and not empty):
+        return {}
+    exprs = " ".join(target["expr"] for target in drawn["targets"])
+    return {words: why for words, why in lacking().items() if words in exprs}
 
 
 def asked(target: Mapping[str, Any], prometheus: Prometheus) -> tuple[list[Series], list[Expected]]:
@@ -177,13 +186,14 @@ def _paired(
     for name, text in rows:
         texts[name].append(text)
     now = drawn["targets"][0]["end"]
-    missing = []
+    missing, shown = [], set()
     for one in expected:
         look = settings(panel, one.name, one.ref)
         mine = texts.get(look.name or one.name, [])
         wrong = [says(text, one.value, look, now) for text in mine]
         if None in wrong:
             mine.pop(wrong.index(None))
+            shown.add(one.value)
         elif wrong or not one.ranked:
             yield f"{one.name}: {wrong[0] if wrong else f'is not shown, Prometheus says {one.value!r}'}"
         else:
@@ -195,6 +205,8 @@ def _paired(
                 yield f"{name}: shows {text!r}, for which Prometheus has no series"
             else:
                 missing.remove(tied)
+    # Of equals Prometheus takes any, and another one over a range than at its end: one of them is enough.
+    missing = [one for one in missing if one.value not in shown]
     yield from (f"{one.name}: is not shown, Prometheus says {one.value!r}" for one in missing)
 
 

@@ -1,4 +1,4 @@
-"""What the check lets pass, each with its reason; an entry that nothing needs is a problem itself."""
+"""What the check lets pass, each with its reason; one of `NEVER_HERE` that nothing needs is a problem itself."""
 
 from __future__ import annotations
 
@@ -16,17 +16,28 @@ NEVER_HERE: Final[dict[str, str]] = {
 """What stands in a query -> why that query may give nothing here; its panel must have data by its other queries."""
 _RAPL: Final = "/sys/class/powercap/intel-rapl:0/energy_uj"
 _VERSION_2: Final = "/sys/fs/cgroup/cgroup.controllers"
-_LIMITED: Final = ("cpu_limit_cores", "cpu_throttled_periods", "cpu_throttled_seconds", "memory_limit", "oom_kills")
+_NET_ADMIN: Final = 1 << 12
+_LIMITED: Final = (
+    "cpu_limit_cores",
+    "cpu_throttled_periods",
+    "cpu_throttled_seconds",
+    "memory_limit",
+    "oom_kills",
+    "pressure",
+)
 
 
 @functools.cache
 def lacking() -> dict[str, str]:
-    """The same of what this machine lacks; a panel that shows nothing else may be empty, and is counted as such."""
+    """The same of what this machine lacks; a panel of nothing else may be empty, or stand still, and is counted."""
     found = {}
     if not Path(_RAPL).exists():
         found["pilotfish_host_energy_joules_total"] = "no RAPL here"
     if not Path(_VERSION_2).exists():
         found["pilotfish_cgroup_memory_events_total"] = "control groups of version 1 have no such events"
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    if not int(status.partition("CapEff:")[2].split()[0], 16) & _NET_ADMIN:
+        found["pilotfish_exit_records_lost_total"] = "the kernel's exit records need CAP_NET_ADMIN"
     with limited("pf-proof-try", cores=1, memory=2**28) as limits:
         if limits is None:
             found |= {f"pilotfish_cgroup_{name}": "no control group can be made here: root can" for name in _LIMITED}

@@ -153,6 +153,9 @@ def test_of_the_largest_another_of_the_same_value_may_stand() -> None:
     expected = [Expected("a", "A", {}, 1.0, ranked=True), Expected("b", "A", {}, 2.0, ranked=True)]
     assert not list(_paired({}, told, [("c", "1"), ("b", "2")], expected))
     assert list(_paired({}, told, [("c", "3"), ("b", "2")], expected))
+    equal = [*expected, Expected("d", "A", {}, 2.0, ranked=True)]
+    assert not list(_paired({}, told, [("a", "1"), ("b", "2")], equal))
+    assert list(_paired({}, told, [("b", "2")], equal))
 
 
 def test_a_rename_changes_the_dashboards_that_have_the_metric() -> None:
