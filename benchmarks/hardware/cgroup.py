@@ -21,8 +21,7 @@ from benchmarks.bars import Result, bar
 from pilotfish_agent.hardware import cgroup_cpu, cgroup_memory, cgroup_pressure
 from pilotfish_agent.hardware._context import Collector, HardwareContext, HostContext
 from pilotfish_agent.hardware._group import UNIFIED, ControlGroup, Group
-from pilotfish_agent.hardware._groupfs import parse_pressure
-from pilotfish_agent.hardware._pressure import THRESHOLDS, WINDOW, Triggers
+from pilotfish_agent.hardware._pressure import THRESHOLDS, WINDOW, Triggers, parse_pressure
 from pilotfish_agent.hardware._tree import ProcessTree
 from pilotfish_core.clock import SystemClock
 from pilotfish_core.metrics import Sample

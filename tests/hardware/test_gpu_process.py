@@ -19,7 +19,7 @@ from pilotfish_agent.hardware._context import HardwareContext
 from pilotfish_agent.hardware._gpu_use import INITIAL, GpuUse
 from pilotfish_agent.hardware._procfs import ProcessFiles
 from pilotfish_core.clock import ManualClock
-from pilotfish_core.metrics import PREFIX, Reason, Unavailable
+from pilotfish_core.metrics import PREFIX, Reason, Sample, Unavailable
 from tests.hardware.fake_proc import FakeProc, context
 
 GIB = 2**30
@@ -163,31 +163,44 @@ def test_an_old_report_says_nothing_of_the_model(tmp_path: Path) -> None:
 
 
 def test_gpu_seconds_add_up_over_readings(tmp_path: Path) -> None:
-    """Half a GPU for 2 s is 1 s; a report that was seen before adds nothing; a gap's time is its next reading's."""
+    """Half a GPU for 2 s is 1 s; a report that was seen before adds nothing; what nobody saw is not counted."""
     model = Model(tmp_path).on_the_host()
     collect = Collected(model.surroundings)
 
-    def seconds(at: float, sm: float) -> object:
-        model.reports(replace(A, at=at, processes=(GpuProcess(10, GIB, sm),)))
-        return collect()[0]["process_gpu_seconds_total", ("GPU-aaaa", "0")]
+    def seconds(at: float, sm: float, pid: int = 10) -> object:
+        model.reports(replace(A, at=at, processes=(GpuProcess(pid, GIB, sm),)))
+        return collect()[0].get(("process_gpu_seconds_total", ("GPU-aaaa", "0")))
 
     assert seconds(100.0, 0.9) == 0.0  # the first one only begins
     assert seconds(102.0, 0.5) == 1.0
     assert seconds(102.0, 0.5) == 1.0
     assert seconds(103.0, 0.0) == 1.0
+    # Its next process loads for ten minutes before it takes the GPU again.
+    for at in (104.0, 703.0):
+        assert seconds(at, 0.5, pid=77) is None
+    assert seconds(704.0, 1.0) == 2.0
+    # The GPU is lost, and comes back after an hour: a share of the last second says nothing of the hour.
     model.reports(replace(A, up=False, values=()))
-    assert ("process_gpu_seconds_total", ("GPU-aaaa", "0")) not in collect()[0]
-    assert seconds(104.0, 1.0) == 2.0
+    collect()
+    assert seconds(4304.0, 1.0) == 2.0
+    assert seconds(4305.0, 1.0) == 3.0
+    # Nobody answers for a minute.
+    model.reports(A, reason="failed")
+    collect()
+    assert seconds(4365.0, 1.0) == 3.0
 
 
 def test_seconds_of_instances_long_gone_are_forgotten(tmp_path: Path) -> None:
-    """MIG instances may be made and deleted for ever."""
+    """MIG instances may be made and deleted for ever; the seconds of one that is still used stay."""
     model = Model(tmp_path).on_the_host()
     collector = gpu_process.make(model.surroundings)
     model.surroundings.tree.scan()
+    used = (GpuProcess(10, GIB, 0.5),)
     for number in range(600):
-        model.reports(replace(A, uuid=f"MIG-{number}", gpu="0/1", processes=(GpuProcess(10, GIB, 0.5),)))
-        list(collector.collect())
+        instance = replace(A, uuid=f"MIG-{number}", gpu="1/1", at=float(number), processes=used)
+        model.reports(replace(A, at=float(number), processes=used), instance)
+        found = list(collector.collect())
+    assert [r.value for r in found if isinstance(r, Sample) and r.metric is gpu_process.SECONDS] == [299.5, 0.0]
     assert len(collector._seconds) <= 257  # type: ignore[attr-defined]
 
 

@@ -57,19 +57,10 @@ def test_bytes_are_bytes(value: int) -> None:
     assert _groupfs.parse_bytes(b"max\n") is _groupfs.parse_bytes(b"9223372036854771712\n") is None
 
 
-@given(st.integers(0, 1 << 60), st.one_of(st.none(), st.integers(0, 1 << 60)))
-def test_pressure_is_in_seconds(some: int, full: int | None) -> None:
-    """Kernels before 5.13 have no ``full`` line for the CPU."""
-    line = "{} avg10=1.00 avg60=0.30 avg300=0.00 total={}\n"
-    data = line.format("some", some) + ("" if full is None else line.format("full", full))
-    expected = (some / 1e6, None if full is None else full / 1e6)
-    assert _groupfs.parse_pressure(data.encode()) == expected
-
-
 @given(st.binary(max_size=80))
 def test_other_bytes_are_refused_by_name(data: bytes) -> None:
     """Never with another error, never with a number that is not there."""
-    for parse in (_groupfs.parse_cpu_max, _groupfs.parse_bytes, _groupfs.parse_pressure):
+    for parse in (_groupfs.parse_cpu_max, _groupfs.parse_bytes):
         try:
             parse(data)
         except ValueError:

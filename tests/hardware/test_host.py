@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from pilotfish_agent.hardware import _context, _runner, host
 from pilotfish_agent.hardware._context import HostContext
-from pilotfish_agent.hardware._groupfs import parse_pressure
 from pilotfish_agent.hardware._host_cpu import parse_cpu
+from pilotfish_agent.hardware._pressure import parse_pressure
 from pilotfish_agent.hardware._procfs import CLOCK_TICKS
 from pilotfish_agent.hardware._runner import PACKAGE, Runner
 from pilotfish_agent.hardware.host import SLOW_EVERY

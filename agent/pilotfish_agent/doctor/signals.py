@@ -19,5 +19,6 @@ def check(situation: Situation) -> Iterator[Finding]:
     if situation.pid is None:
         yield Finding("all of them", "missing", "no_data", "the process was not found, see above")
         return
-    tree = ProcessTree(situation.pid, None, clock=situation.machine.clock)
-    yield from _signals.findings(HardwareContext(situation.machine, tree, "target", ControlGroup(tree)))
+    machine = situation.machine
+    tree = ProcessTree(situation.pid, None, clock=machine.clock)
+    yield from _signals.findings(HardwareContext(machine, tree, "target", ControlGroup(tree, machine.sys)))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from pilotfish_agent.hardware._context import HardwareContext, absent
 from pilotfish_agent.hardware._group import Group, Total
+from pilotfish_agent.hardware._kept import reason
 from pilotfish_core.metrics import Metric, Reading, Reason, Sample
 
 ENABLE = {
@@ -64,9 +65,9 @@ class GroupReadings:
             return self.absent("no_data", metric)[0]
         return Sample(metric, (self._context.target,), float(value))
 
-    def absent(self, reason: Reason, *metrics: Metric) -> list[Reading]:
+    def absent(self, why: Reason, *metrics: Metric) -> list[Reading]:
         """One `Unavailable` a metric; for all of the collector's where none is given."""
-        return list(absent(self._collector, metrics or self._metrics, reason))
+        return list(absent(self._collector, metrics or self._metrics, why))
 
     def _between(self) -> list[Reading]:
         """While no process runs counters stand where they are; gauges have nothing to tell."""
@@ -93,10 +94,4 @@ class _Counter:
 
 
 def _reason(error: OSError) -> Reason:
-    if isinstance(error, PermissionError):
-        return "permission"
-    if error.errno == errno.ENODEV:  # the group has gone since it was found
-        return "no_data"
-    # EOPNOTSUPP: the pressure files of a kernel that was booted with psi=0.
-    supported = not isinstance(error, FileNotFoundError) and error.errno != errno.EOPNOTSUPP
-    return "failed" if supported else "not_supported"
+    return "no_data" if error.errno == errno.ENODEV else reason(error)  # ENODEV: it has gone since it was found

@@ -1,7 +1,6 @@
 """What the files of a control group say, as pure parsers, version 1 and 2.
 
-Sources: Linux' Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst, scheduler/sched-bwc.rst,
-accounting/psi.rst.
+Sources: Linux' Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst, scheduler/sched-bwc.rst.
 """
 
 from __future__ import annotations
@@ -56,15 +55,3 @@ def parse_bytes(data: bytes) -> int | None:
     text = data.strip()
     value = UNLIMITED if text == b"max" else int(text)
     return value if value < UNLIMITED else None
-
-
-def parse_pressure(data: bytes) -> tuple[float, float | None]:
-    """Seconds in which some, and in which all tasks that had work waited; None where a kernel does not tell the latter.
-
-    Raises:
-        ValueError: no pressure file.
-    """
-    totals = {line[:4]: int(line[line.rindex(b"=") + 1 :]) / 1e6 for line in data.splitlines() if b"total=" in line}
-    if b"some" not in totals:
-        raise ValueError(f"no pressure file: {data[:60]!r}")
-    return totals[b"some"], totals.get(b"full")

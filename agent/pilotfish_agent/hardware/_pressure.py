@@ -1,9 +1,9 @@
-"""PSI triggers: the kernel says when the processes of a control group begin to wait too much, nobody polls a value.
+"""Pressure (PSI): how long tasks waited, and triggers, by which the kernel says when they begin to wait too much.
 
-Source: Linux' Documentation/accounting/psi.rst. A trigger lives as long as the descriptor it was written to, fires at
-most once a window, and shows as EPOLLPRI. Without CAP_SYS_RESOURCE windows are multiples of 2 s, and such a trigger
-costs the kernel nothing beyond the averages it keeps anyway. Writing one needs the right to write to the group's
-`*.pressure`, which root and the owner of a delegated group have.
+Source: Linux' Documentation/accounting/psi.rst. Nobody polls a value for a trigger. It lives as long as the descriptor
+it was written to, fires at most once a window, and shows as EPOLLPRI. Without CAP_SYS_RESOURCE windows are multiples of
+2 s, and such a trigger costs the kernel nothing beyond the averages it keeps anyway. Writing one needs the right to
+write to the group's `*.pressure`, which root and the owner of a delegated group have.
 
 Whoever reads such a file in the instant when its 2 s are over takes the kernel's turn to look at the triggers
 (kernel/sched/psi.c, psi_show): a file read 50 times a second may never fire, nor one that is read in step with it.
@@ -26,6 +26,18 @@ THRESHOLDS: Final[Mapping[str, float]] = {"cpu": 1.0, "memory": 0.15, "io": 0.5}
 """Seconds of a window in which at least one task waited. Memory: what is waited for there was not needed an instant
 ago, and is the last sign before the out-of-memory killer. A model with more threads than CPUs always waits for some."""
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+def parse_pressure(data: bytes) -> tuple[float, float | None]:
+    """Seconds in which some, and in which all tasks that had work waited; None where a kernel does not tell the latter.
+
+    Raises:
+        ValueError: no pressure file.
+    """
+    totals = {line[:4]: int(line[line.rindex(b"=") + 1 :]) / 1e6 for line in data.splitlines() if b"total=" in line}
+    if b"some" not in totals:
+        raise ValueError(f"no pressure file: {data[:60]!r}")
+    return totals[b"some"], totals.get(b"full")
 
 
 class Triggers:

@@ -13,8 +13,7 @@ from pilotfish_agent.hardware._context import Collector, HardwareContext
 from pilotfish_agent.hardware._group import UNIFIED, Group
 from pilotfish_agent.hardware._group_readings import ENABLE as _ENABLE
 from pilotfish_agent.hardware._group_readings import GroupReadings
-from pilotfish_agent.hardware._groupfs import parse_pressure
-from pilotfish_agent.hardware._pressure import THRESHOLDS, WINDOW, Triggers
+from pilotfish_agent.hardware._pressure import THRESHOLDS, WINDOW, Triggers, parse_pressure
 from pilotfish_core.events import Event
 from pilotfish_core.metrics import Metric, Reading
 

@@ -89,7 +89,7 @@ ECC = Metric(
 XID = Metric(
     "pilotfish_gpu_xid_errors_total",
     "counter",
-    "Errors the driver reported, by XID code; 13, 31, 43 and 45 are the application's, most others the hardware's.",
+    "Errors the driver reported, by XID; 13, 31, 43, 45, 68 and 109 are the program's, most others the hardware's.",
     (*_GPU, "xid"),
 )
 PCIE = Metric(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from pilotfish_agent.gpu.report import Gpu
 from pilotfish_agent.hardware._context import Collector, HardwareContext, absent
 from pilotfish_agent.hardware._gpu_use import GpuUse
 from pilotfish_core.metrics import Metric, Reading, Reason, Sample
@@ -49,10 +50,13 @@ class _GpuProcess:
     def __init__(self, context: HardwareContext) -> None:
         self._target = context.target
         self._use = GpuUse(context)
-        self._seconds: dict[str, tuple[float, float]] = {}  # UUID -> (sum, time of the last reading)
+        self._seconds: dict[str, float] = {}  # by UUID, those used last at the end
+        self._read_at: dict[str, float] = {}  # when each GPU was read that answered last time, used by the model or not
 
     def collect(self) -> Iterable[Reading]:
         uses = self._use.now()
+        answering = (gpu for gpu in uses.report.gpus if gpu.up and uses.report.reason is None)
+        before, self._read_at = self._read_at, {gpu.uuid: gpu.at for gpu in answering}
         if not uses.report.gpus:
             return absent("gpu_process", (ATTRIBUTION,), uses.reason)
         readings: list[Sample] = []
@@ -63,16 +67,15 @@ class _GpuProcess:
                 readings.append(Sample(MEMORY, at, float(use.memory)))
             if use.sm is not None:
                 readings.append(Sample(SM, at, use.sm))
-                readings.append(Sample(SECONDS, at, self._add(gpu.uuid, gpu.at, use.sm)))
+                readings.append(Sample(SECONDS, at, self._add(gpu, use.sm, before)))
         given = {r.metric for r in readings}
         missing = [m for m in METRICS if m not in given]
         return [*readings, *absent("gpu_process", missing, "not_supported" if readings else uses.reason)]
 
-    def _add(self, uuid: str, at: float, sm: float) -> float:
-        """The time of the interval that ended with this reading; the first one only begins it."""
-        total, last = self._seconds.get(uuid, (0.0, at))
-        total += sm * max(0.0, at - last)
-        self._seconds[uuid] = (total, max(at, last))
+    def _add(self, gpu: Gpu, sm: float, before: dict[str, float]) -> float:
+        """Adds the interval that ended with this reading, of which alone the share is known."""
+        interval = max(0.0, gpu.at - before.get(gpu.uuid, gpu.at))
+        total = self._seconds[gpu.uuid] = self._seconds.pop(gpu.uuid, 0.0) + sm * interval
         if len(self._seconds) > _REMEMBERED:
             self._seconds.pop(next(iter(self._seconds)))
         return total
