@@ -7,10 +7,12 @@ import sys
 import time
 
 from pilotfish_agent.launch.handover import CANNOT_RUN, Handover, Heart
+from pilotfish_agent.launch.proc import introduce
 
 
 def main() -> int:
     """Beats until the model ends, unless told to misbehave."""
+    introduce("stand-in", 800)
     manner = os.environ.get("STAND_IN", "")
     with open(sys.argv[1], "rb") as file:
         handover = Handover.from_bytes(file.read())

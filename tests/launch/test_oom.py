@@ -65,6 +65,19 @@ def test_without_a_counter_nothing_is_known(tmp_path: pathlib.Path, cgroup: str)
     assert Kills(str(tmp_path / "nowhere")).fd == -1
 
 
+@pytest.mark.parametrize(("inherited", "now"), [(0, 800), (900, 900)])
+def test_a_place_in_the_queue_is_only_raised(inherited: int, now: int) -> None:
+    """Whoever's launcher goes before everybody (Kubernetes' BestEffort) is not to outlive it."""
+    code = (
+        "from pathlib import Path; from pilotfish_agent.launch.proc import introduce\n"
+        "place = Path('/proc/self/oom_score_adj')\n"
+        f"place.write_text('{inherited}'); introduce('pf-it', 800)\n"
+        "print(place.read_text().strip(), Path('/proc/self/comm').read_text().strip())"
+    )
+    done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(now), "pf-it"]
+
+
 @pytest.fixture
 def small() -> Iterator[pathlib.Path]:
     """A memory group of version 1 with little memory."""
@@ -96,3 +109,19 @@ def test_the_guard_knows_where_the_agent_does_not(box: Box, small: pathlib.Path,
     assert model.wait(60) == -signal.SIGKILL
     until(lambda: not box.ours(), "our processes to leave")
     assert last_exit(box, "fat")["cause"] == ("oom" if script is EATS else "signal")
+
+
+def test_the_agent_comes_back_when_a_worker_was_killed(box: Box, small: pathlib.Path) -> None:
+    """The kernel takes the agent, then a worker; the guard is spared, and starts the agent again."""
+    enter = f'echo $$ > {small}/cgroup.procs; exec "$@"'
+    eats = f'{sys.executable} -I -S -c "{EATS}"'
+    work = f"{eats} & {eats}; wait; exec sleep 60"
+    run = (*WITH_STAND_IN, "--instance", "fat", "--", "sh", "-c", work)
+    model = subprocess.Popen(("sh", "-c", enter, "sh", *run), env=box.env, stderr=subprocess.DEVNULL)
+    until(lambda: b"sleep" in pathlib.Path(f"/proc/{model.pid}/cmdline").read_bytes().split(b"\0"), "the kill")
+    until(lambda: len(box.ours()) == 2, "guard and agent")
+    model.kill()
+    model.wait()
+    restarts = [count for _, count in box.agents("fat")]
+    assert restarts == sorted(restarts), "one guard"
+    assert restarts[-1] >= 1, "the kernel took its agent"

@@ -78,7 +78,7 @@ def _detach(job: "Job") -> None:
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     os.umask(0o077)
     os.chdir("/")
-    procfs.introduce("pf-guard", 800)
+    procfs.introduce("pf-guard")  # not before the model: it frees nothing, and nobody would start the agent again
     procfs.rename_arguments(f"pf-guard {job.instance.name}")
 
 

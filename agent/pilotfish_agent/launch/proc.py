@@ -5,6 +5,10 @@ Imports nothing but `os`: see docs/launch.md.
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 def stat(pid: int | str, proc: str = "/proc") -> list[bytes]:
     """The fields of ``/proc/PID/stat`` from the third one (state) on; proc(5).
@@ -59,17 +63,27 @@ def ignored_signals(pid: int, proc: str = "/proc") -> int:
         os.close(fd)
 
 
-def introduce(name: str, oom_score_adj: int | None = None) -> None:
-    """Names this process, and its place when memory runs out: higher goes first, 1000 at most. proc(5)."""
-    for path, value in (("comm", name), ("oom_score_adj", oom_score_adj)):
-        if value is None:
-            continue
-        try:
-            fd = os.open(f"/proc/self/{path}", os.O_WRONLY)
-            os.write(fd, str(value).encode())
-            os.close(fd)
-        except OSError:
-            pass  # no /proc, or not ours to raise: a courtesy, not a need
+def introduce(name: str, oom_score_adj: int = -1000) -> None:
+    """Names this process, and its place when memory runs out: higher goes first, 1000 at most. proc(5).
+
+    The place is only ever raised: a pod of the class BestEffort has 1000, and with less we would outlive the model.
+    """
+    _tell("comm", lambda _: name.encode())
+    _tell("oom_score_adj", lambda inherited: b"%d" % max(oom_score_adj, int(inherited)))
+
+
+def _tell(path: str, new: "Callable[[bytes], bytes]") -> None:
+    """Writes into a file about ourselves what ``new`` makes of its content."""
+    try:
+        fd = os.open(f"/proc/self/{path}", os.O_RDWR)
+    except OSError:
+        return  # no /proc
+    try:
+        os.write(fd, new(os.pread(fd, 64, 0)))
+    except (OSError, ValueError):
+        pass  # not ours to raise: a courtesy, not a need
+    finally:
+        os.close(fd)
 
 
 def rename_arguments(title: str) -> None:
