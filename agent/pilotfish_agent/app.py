@@ -7,12 +7,12 @@ pipeline in one thread; the intake's socket has a thread of its own, because the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -24,14 +24,13 @@ from pilotfish_agent.control import Control, Request
 from pilotfish_agent.decode._runner import Decoders
 from pilotfish_agent.gpu.supervisor import Supervisor as GpuSupervisor
 from pilotfish_agent.hardware._context import HostContext
-from pilotfish_agent.hardware._exit_records import Feed
-from pilotfish_agent.hardware._processes import holder_of
 from pilotfish_agent.hardware._runner import Runner
 from pilotfish_agent.http_client import own_word
 from pilotfish_agent.intake.listener import Intake
 from pilotfish_agent.launch.values import LISTEN, listen_address
 from pilotfish_agent.pipeline.components import Components
 from pilotfish_agent.pipeline.model import Terms
+from pilotfish_agent.pipeline.pace import Pace
 from pilotfish_agent.pipeline.references import LastRead, References
 from pilotfish_agent.pipeline.step import Identity, Pipeline
 from pilotfish_agent.pipeline.targets import Watched
@@ -41,6 +40,8 @@ from pilotfish_agent.state import files
 from pilotfish_agent.state.history import History
 from pilotfish_agent.state.store import Store
 from pilotfish_agent.surroundings import Surroundings
+from pilotfish_agent.target.exit_feed import Feed
+from pilotfish_agent.target.processes import holder_of
 from pilotfish_agent.web import server
 from pilotfish_core.errors import PilotfishError, UnavailableError, UsageError
 from pilotfish_core.events import Event, Events
@@ -71,6 +72,10 @@ EVENTS = (
 
 FAILED_SECONDS = 0.5
 """From a failed step to the next one."""
+ALIVE_SECONDS = 2.0
+"""How often the event loop shows that it runs; without that the guard hears no heartbeat."""
+LATE_SECONDS = 1.0
+"""By how much it may be late."""
 LISTEN_RETRY = 5.0
 SHARED = ".shared"
 """Folder beside those of the instances, whose names never begin with a dot."""
@@ -124,9 +129,9 @@ class Agent:
         actions = {"reload": self._reload, "accept": self._accept}
         self._control = Control(f"{handover.runtime_dir}/control.sock", actions, events)
         self._changing = asyncio.Lock()
-        self._pool = ThreadPoolExecutor(1, "pf-pipeline")
+        self._pace = Pace(self._step)
         self._stop = asyncio.Event()
-        self._wake = asyncio.Event()  # a step is due, or it is time to leave
+        self._alive = around.clock.monotonic()  # when the loop was
         self._tasks: set[asyncio.Task[Mapping[str, str]]] = set()
         self._exit_code = 0
 
@@ -187,16 +192,18 @@ class Agent:
         """Until the model ends or a signal comes; the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._leave)
+            loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         if self._around.handover.model_pidfd >= 0:
-            loop.add_reader(self._around.handover.model_pidfd, self._leave)
-        self._intake.hurry = partial(loop.call_soon_threadsafe, self._wake.set)
+            loop.add_reader(self._around.handover.model_pidfd, self._stop.set)
+        self._loop: asyncio.AbstractEventLoop = loop
+        self._pace.start()
+        self._intake.hurry = self._pace.hurry
         self._take_in()
         await self._control.start()
         self._capture.start()
         self._gpus.start()
-        await self._step()
+        await self._in_pipeline(self._step)
         await self._listen()
         self._told = self._watching()
         log = self._around.handover.log_file or ("stderr" if self._around.heart.alone else "nowhere")
@@ -226,34 +233,32 @@ class Agent:
                 return
 
     async def _keep_time(self) -> None:
-        """A step when one is due, or when the intake cannot wait. By timer and event: half the CPU of `wait_for`."""
-        loop, heart = asyncio.get_running_loop(), self._around.heart
+        """The pipeline's thread keeps time; the loop shows that it runs, until it is time to leave."""
+        self._pace.hurry()
         while not self._stop.is_set():
-            rest = FAILED_SECONDS if self._failures else self._pipeline.rest()
-            timer = loop.call_later(rest, self._wake.set)
-            await self._wake.wait()
-            timer.cancel()
-            self._wake.clear()
-            if self._stop.is_set():
-                return
-            await self._step()
-            if not self._failures:
-                heart.beat()
-            if (now := self._watching()) != self._told:
-                self._told = now
-                heart.tell(now)
-            self._mind_memory()
+            self._alive = self._around.clock.monotonic()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), ALIVE_SECONDS)
 
-    async def _step(self) -> None:
+    def _step(self) -> float:
+        """One step, in the pipeline's thread; seconds until the next one."""
+        around = self._around
         try:
-            await asyncio.get_running_loop().run_in_executor(self._pool, self._pipeline.step)
+            self._pipeline.step()
             self._failures = 0
         except Exception as error:  # noqa: BLE001 - the agent's one boundary: a fault costs a step, not the agent
             self._failures += 1
             self._events.emit(STEP_FAILED, error=f"{type(error).__name__}: {error}", exc_info=True)
             if self._failures >= FAILURES:
-                self._exit_code = 1
-                self._leave()
+                self._leave(1)
+            return FAILED_SECONDS
+        if around.clock.monotonic() - self._alive < ALIVE_SECONDS + LATE_SECONDS:
+            around.heart.beat()
+        if self._told and (now := self._watching()) != self._told:
+            self._told = now
+            around.heart.tell(now)
+        self._mind_memory()
+        return self._pipeline.rest()
 
     def _mind_memory(self) -> None:
         verdict = memory.verdict(self._components.resident(), self._around.settings.section("limits").memory)
@@ -261,12 +266,12 @@ class Agent:
             memory.give_back()
         elif verdict == "over":
             self._events.emit(MEMORY_SHORT, resident=self._components.resident())
-            self._exit_code = START_ANEW
-            self._leave()
+            self._leave(START_ANEW)
 
-    def _leave(self) -> None:
-        self._stop.set()
-        self._wake.set()
+    def _leave(self, code: int) -> None:
+        """From the pipeline's thread."""
+        self._exit_code = code
+        self._loop.call_soon_threadsafe(self._stop.set)
 
     # -- changes while it runs
 
@@ -307,7 +312,7 @@ class Agent:
 
     async def _in_pipeline(self, work: Callable[[], _T]) -> _T:
         """Between two steps: models are touched by one thread alone."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        return await asyncio.wrap_future(self._pace.do(work))
 
     def _still_runs(self) -> None:
         if self._stop.is_set():
@@ -361,7 +366,9 @@ class Agent:
         self._capture.stop()  # what it has seen comes before the last step
         self._gpus.stop()
         try:
-            await asyncio.get_running_loop().run_in_executor(self._pool, self._pipeline.finish)
+            finished = self._pace.do(self._pipeline.finish)
+            self._pace.stop()  # the next thing that it does
+            await asyncio.wrap_future(finished)
         except Exception as error:  # noqa: BLE001 - whatever it is, the rest must still be closed
             self._events.emit(STEP_FAILED, error=f"{type(error).__name__}: {error}")
         if (ending := self._pipeline.ending) is not None and ending.cause == "oom":
@@ -370,7 +377,6 @@ class Agent:
         self._machine.close()
         if self._served is not None:
             await self._served.stop()
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _terms(settings: Settings, target: str, folder: str) -> Terms:
