@@ -15,10 +15,10 @@ import psutil
 
 from benchmarks.bars import Result, bar, versions
 from pilotfish_agent.hardware._context import HardwareContext, HostContext
-from pilotfish_agent.hardware._group import ControlGroup
 from pilotfish_agent.hardware._runner import Runner
-from pilotfish_agent.hardware._tree import ProcessTree
 from pilotfish_agent.hardware.cpu import CPU
+from pilotfish_agent.target.group import ControlGroup
+from pilotfish_agent.target.tree import ProcessTree
 from pilotfish_core.clock import SystemClock
 from pilotfish_core.metrics import Sample
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from benchmarks.bars import Result, bar
 from pilotfish_agent.hardware import cgroup_cpu, cgroup_memory, cgroup_pressure
 from pilotfish_agent.hardware._context import Collector, HardwareContext, HostContext
-from pilotfish_agent.hardware._group import UNIFIED, ControlGroup, Group
-from pilotfish_agent.hardware._pressure import THRESHOLDS, WINDOW, Triggers, parse_pressure
-from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_agent.target.group import UNIFIED, ControlGroup, Group
+from pilotfish_agent.target.pressure import THRESHOLDS, WINDOW, Triggers, parse_pressure
+from pilotfish_agent.target.tree import ProcessTree
 from pilotfish_core.clock import SystemClock
 from pilotfish_core.metrics import Sample
 from tests.hardware import real_groups

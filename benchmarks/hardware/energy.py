@@ -11,9 +11,9 @@ from typing import Final
 from benchmarks.bars import Result, bar
 from pilotfish_agent.hardware import energy, host_energy
 from pilotfish_agent.hardware._context import Collector, HardwareContext, HostContext
-from pilotfish_agent.hardware._group import ControlGroup
-from pilotfish_agent.hardware._procfs import CLOCK_TICKS
-from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_agent.target.group import ControlGroup
+from pilotfish_agent.target.procfs import CLOCK_TICKS
+from pilotfish_agent.target.tree import ProcessTree
 from pilotfish_core.clock import ManualClock, SystemClock
 from pilotfish_core.metrics import Metric, Sample, Unavailable
 from tests.hardware.fake_proc import FakeProc

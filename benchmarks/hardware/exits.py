@@ -20,10 +20,10 @@ import structlog
 
 from benchmarks.bars import Result, bar, versions
 from pilotfish_agent.hardware._context import HostContext
-from pilotfish_agent.hardware._exit_records import Feed
-from pilotfish_agent.hardware._locate import Finder, Selector
-from pilotfish_agent.hardware._processes import Processes
 from pilotfish_agent.pipeline.targets import Wanted, Watched
+from pilotfish_agent.target.exit_feed import Feed
+from pilotfish_agent.target.locate import Finder, Selector
+from pilotfish_agent.target.processes import Processes
 from pilotfish_core.clock import SystemClock
 from pilotfish_core.events import Events
 

@@ -13,7 +13,7 @@ import psutil
 from benchmarks.bars import Result, bar, versions
 from pilotfish_agent.hardware import host
 from pilotfish_agent.hardware._context import HostContext
-from pilotfish_agent.hardware._procfs import CLOCK_TICKS
+from pilotfish_agent.target.procfs import CLOCK_TICKS
 from pilotfish_core.clock import SystemClock
 from pilotfish_core.metrics import Sample
 

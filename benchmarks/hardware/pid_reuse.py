@@ -12,9 +12,9 @@ import psutil
 
 from benchmarks.bars import Result, bar, versions
 from pilotfish_agent.hardware._context import HardwareContext, HostContext
-from pilotfish_agent.hardware._group import ControlGroup
 from pilotfish_agent.hardware._runner import Runner
-from pilotfish_agent.hardware._tree import Member, ProcessTree
+from pilotfish_agent.target.group import ControlGroup
+from pilotfish_agent.target.tree import Member, ProcessTree
 from pilotfish_core.clock import ManualClock
 from pilotfish_core.metrics import Sample
 from tests.hardware.reuse import Reusing, reusing

@@ -20,9 +20,9 @@ import psutil
 from benchmarks.bars import Result, bar, versions
 from pilotfish_agent.hardware import scheduling
 from pilotfish_agent.hardware._context import HardwareContext, HostContext
-from pilotfish_agent.hardware._group import ControlGroup
-from pilotfish_agent.hardware._threads import EVERY, ByThread, Counts
-from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_agent.target.group import ControlGroup
+from pilotfish_agent.target.threads import EVERY, ByThread, Counts
+from pilotfish_agent.target.tree import ProcessTree
 from pilotfish_core.clock import ManualClock
 from pilotfish_core.metrics import Sample
 

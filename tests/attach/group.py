@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pilotfish_agent.hardware import _cgroups
+from pilotfish_agent.target import cgroups
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def service() -> Iterator[tuple[str, str] | None]:
     What is in it must have ended, and been waited for, at the end of the block.
     """
     name = f"pilotfish-test-{uuid.uuid4().hex[:8]}"
-    for mount in sorted(_cgroups.mounts(), key=lambda m: bool(m.controllers)):
+    for mount in sorted(cgroups.mounts(), key=lambda m: bool(m.controllers)):
         folder = f"{mount.point}/{name}.service"
         try:
             os.mkdir(folder)

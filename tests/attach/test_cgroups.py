@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish_agent.hardware import _cgroups, _processes
-from pilotfish_agent.hardware._cgroups import Mount, in_group, in_unit
-from pilotfish_agent.hardware._locate import Finder, Selector
+from pilotfish_agent.target import cgroups, processes
+from pilotfish_agent.target.cgroups import Mount, in_group, in_unit
+from pilotfish_agent.target.locate import Finder, Selector
 from tests.attach.group import enter, service
 
 V2 = b"0::/system.slice/fraud.service\n"
@@ -84,7 +84,7 @@ def test_any_text_is_only_no_match(data: bytes, name: str) -> None:
     """Whatever a kernel or a user writes."""
     in_unit(name)(data)
     in_group("/" + name, MOUNTS)(data)
-    list(_cgroups.lines(data))
+    list(cgroups.lines(data))
 
 
 @given(st.lists(st.text("abc-_@.x", min_size=1, max_size=8), min_size=1, max_size=5), st.integers(0, 4))
@@ -111,7 +111,7 @@ def test_a_unit_is_found_by_its_real_control_group(group: tuple[str, str]) -> No
     model = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
         enter(folder, model.pid)
-        key = (model.pid, _processes.start_time(model.pid))
+        key = (model.pid, processes.start_time(model.pid))
         found = [
             Finder(Selector(unit=name))(),
             Finder(Selector(unit=f"{name}.service"))(),

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from pilotfish_agent.hardware import _processes
-from pilotfish_agent.hardware._locate import Finder, Key, Selector
+from pilotfish_agent.target import processes
+from pilotfish_agent.target.locate import Finder, Key, Selector
 from tests.agent.live import until
 
 SLEEP = "import time; time.sleep(600)"
@@ -64,7 +64,7 @@ def port_of(process: subprocess.Popen[str]) -> int:
 
 def key(pid: int) -> Key:
     """Its PID and start time."""
-    started = _processes.start_time(pid)
+    started = processes.start_time(pid)
     assert started is not None
     return pid, started
 
@@ -86,12 +86,12 @@ def test_workers_on_one_port_have_one_root(code: str, owners: int) -> None:
     """Several owners of a port: the process above them all, whether or not it has a socket itself."""
     with program(code) as parent:
         port = port_of(parent)
-        until(lambda: len(_processes.listeners(port)) == owners, "the workers")
+        until(lambda: len(processes.listeners(port)) == owners, "the workers")
         find = Finder(Selector(port=port))
         assert find() == key(parent.pid)
         assert find.notice == ""
         assert not find.moved()
-        assert _processes.holder_of(port).startswith(" (held by ")
+        assert processes.holder_of(port).startswith(" (held by ")
 
 
 def test_a_port_nobody_listens_on_is_no_error() -> None:
@@ -118,7 +118,7 @@ def test_selectors_are_anded() -> None:
 def test_of_several_the_oldest_with_a_notice() -> None:
     """The choice is told, and stays the same from look to look."""
     with program(SLEEP, "triplet-x") as first:
-        until(lambda: _processes.start_time(first.pid), "the first")
+        until(lambda: processes.start_time(first.pid), "the first")
         time_of_first = key(first.pid)[1]
         with program(SLEEP, "triplet-x") as second, program(SLEEP, "triplet-x"):
             until(lambda: Finder(Selector(name="triplet-x"))() is not None, "them")
@@ -133,7 +133,7 @@ def test_a_matching_worker_of_a_matching_parent_is_no_second_match() -> None:
     """A tree is one match: its root."""
     with program(WORKERS, "forker-y") as parent:
         port = port_of(parent)
-        until(lambda: len(_processes.listeners(port)) == 4, "the workers")
+        until(lambda: len(processes.listeners(port)) == 4, "the workers")
         find = Finder(Selector(name="forker-y"))
         assert find() == key(parent.pid)
         assert find.notice == ""
@@ -141,7 +141,7 @@ def test_a_matching_worker_of_a_matching_parent_is_no_second_match() -> None:
 
 def test_a_name_never_finds_ourselves_nor_those_above_us() -> None:
     """The words of our own command line hold the expression, and so may those of the shell that started us."""
-    line = _processes.read("/proc/self/cmdline").replace(b"\0", b" ").decode("utf-8", "backslashreplace").strip()
+    line = processes.read("/proc/self/cmdline").replace(b"\0", b" ").decode("utf-8", "backslashreplace").strip()
     found = Finder(Selector(name="^" + re.escape(line) + "$"))()
     assert found is None or found[0] != os.getpid()
 

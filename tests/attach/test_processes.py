@@ -9,8 +9,8 @@ import tempfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilotfish_agent.hardware import _processes
-from pilotfish_agent.hardware._processes import Processes
+from pilotfish_agent.target import processes
+from pilotfish_agent.target.processes import Processes
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 ROW = "   0: {local}:{port:04X} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000 {uid} 0 {inode} 1 0 100\n"
@@ -37,10 +37,10 @@ def test_sockets_of_both_families_with_their_users(tmp_path: pathlib.Path) -> No
     text = HEAD + "".join(ROW.format(local="0100007F", state=s, port=p, uid=u, inode=i) for s, p, u, i in rows)
     (tmp_path / "net/tcp").write_text(text)
     (tmp_path / "net/tcp6").write_text(HEAD + ROW.format(local="0" * 32, state="0A", port=80, uid=9, inode=21))
-    assert _processes.listening(80, str(tmp_path)) == {11, 21}
-    assert _processes.listening(81, str(tmp_path)) == {12}
-    assert _processes.users({11, 12, 21}, str(tmp_path)) == [0, 7, 9]
-    assert _processes.listening(82, "/nonexistent") == frozenset()
+    assert processes.listening(80, str(tmp_path)) == {11, 21}
+    assert processes.listening(81, str(tmp_path)) == {12}
+    assert processes.users({11, 12, 21}, str(tmp_path)) == [0, 7, 9]
+    assert processes.listening(82, "/nonexistent") == frozenset()
 
 
 @settings(deadline=None)
@@ -51,8 +51,8 @@ def test_any_table_is_only_no_socket(data: bytes) -> None:
         os.mkdir(f"{folder}/net")
         with open(f"{folder}/net/tcp", "wb") as file:
             file.write(HEAD.encode() + data)
-        assert _processes.listening(80, folder) == frozenset() or b"0A" in data
-        _processes.users([0, 1], folder)
+        assert processes.listening(80, folder) == frozenset() or b"0A" in data
+        processes.users([0, 1], folder)
 
 
 def test_ancestors(tmp_path: pathlib.Path) -> None:

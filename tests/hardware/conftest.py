@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_agent.target.tree import ProcessTree
 
 
 @pytest.fixture(autouse=True)

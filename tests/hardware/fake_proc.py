@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pilotfish_agent.hardware._context import HardwareContext, HostContext
-from pilotfish_agent.hardware._group import ControlGroup
-from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_agent.target.group import ControlGroup
+from pilotfish_agent.target.tree import ProcessTree
 from pilotfish_core.clock import ManualClock
 
 TREES = Path(__file__).parent / "trees"

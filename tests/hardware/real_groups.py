@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from pilotfish_agent.hardware import _cgroups
+from pilotfish_agent.target import cgroups
 
 UNIFIED = ""
 SIDECAR = """
 import json, os, sys
-from pilotfish_agent.hardware._group import ControlGroup, Group
-from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_agent.target.group import ControlGroup, Group
+from pilotfish_agent.target.tree import ProcessTree
 from pilotfish_core.clock import SystemClock
 if sys.argv[2] == "nobody":
     os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
@@ -36,7 +36,7 @@ _number = itertools.count()
 
 def hierarchy(controller: str) -> Path | None:
     """Where a controller of version 1, or version 2 as a whole (`UNIFIED`), is mounted and can be written to."""
-    for mount in _cgroups.mounts():
+    for mount in cgroups.mounts():
         mine = controller in mount.controllers if controller else not mount.controllers
         if mine and mount.root == "/" and os.access(mount.point, os.W_OK):
             return Path(mount.point)

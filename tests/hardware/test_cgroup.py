@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from pilotfish_agent.hardware import _pressure, cgroup_cpu, cgroup_memory, cgroup_pressure
+from pilotfish_agent.hardware import cgroup_cpu, cgroup_memory, cgroup_pressure
 from pilotfish_agent.hardware._context import HardwareContext
-from pilotfish_agent.hardware._procfs import Descriptors, ProcessFiles
 from pilotfish_agent.hardware._runner import Runner
+from pilotfish_agent.target import pressure
+from pilotfish_agent.target.procfs import Descriptors, ProcessFiles
 from pilotfish_core.clock import ManualClock
 from pilotfish_core.events import Events
 from pilotfish_core.metrics import Unavailable
@@ -96,7 +97,7 @@ def test_a_sidecar_without_the_rights_says_permission(
             raise PermissionError(13, "Permission denied", path)
         return real(path, mode)
 
-    monkeypatch.setattr("pilotfish_agent.hardware._group.open", closed, raising=False)
+    monkeypatch.setattr("pilotfish_agent.target.group.open", closed, raising=False)
     values, reasons = watched.look()
     assert values == {}
     assert reasons == {_short(name): "permission" for name in ALL}
@@ -115,7 +116,7 @@ def test_what_was_closed_is_tried_again(watch: Callable[[str], Watched], monkeyp
         raise PermissionError(13, "Permission denied", path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pilotfish_agent.hardware._group.open", closed, raising=False)
+        patch.setattr("pilotfish_agent.target.group.open", closed, raising=False)
         for _ in range(1 + 10 + 20 + 40):
             assert watched.look()[0] == {}
     assert len(tries) == 4, "less often each time"
@@ -334,8 +335,8 @@ def test_pressure_is_told_once_an_episode_and_counted_each_time(
 ) -> None:
     """One line when it begins, with the share of time since the sample before; a minute of quiet ends it."""
     firing: list[list[str]] = []
-    monkeypatch.setattr(_pressure.Triggers, "armed", ("memory",))
-    monkeypatch.setattr(_pressure.Triggers, "fired", lambda _: firing.pop(0) if firing else [])
+    monkeypatch.setattr(pressure.Triggers, "armed", ("memory",))
+    monkeypatch.setattr(pressure.Triggers, "fired", lambda _: firing.pop(0) if firing else [])
     watched = watch("cgroup-pod-v2")
     file = watched.proc / "4100/root/sys/fs/cgroup/memory.pressure"
     watched.look()
@@ -356,7 +357,7 @@ def test_each_third_look_leaves_the_files_to_the_kernel(
     watch: Callable[[str], Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a trigger is set; it repeats the sums, and says what has fired."""
-    monkeypatch.setattr(_pressure.Triggers, "armed", ("cpu",))
+    monkeypatch.setattr(pressure.Triggers, "armed", ("cpu",))
     watched = watch("cgroup-pod-v2")
     file = watched.proc / "4100/root/sys/fs/cgroup/cpu.pressure"
     seen = []
@@ -378,6 +379,6 @@ def test_a_threaded_group_lists_threads_only(watch: Callable[[str], Watched], mo
             raise OSError(95, "Operation not supported")
         return real(path, mode)
 
-    monkeypatch.setattr("pilotfish_agent.hardware._group.open", threaded, raising=False)
+    monkeypatch.setattr("pilotfish_agent.target.group.open", threaded, raising=False)
     values, _ = watched.look()
     assert values["memory_bytes"] == 1536 * MIB

@@ -13,9 +13,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from pilotfish_agent.hardware._context import HardwareContext, HostContext
-from pilotfish_agent.hardware._group import ControlGroup
 from pilotfish_agent.hardware._runner import Runner
-from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_agent.target.group import ControlGroup
+from pilotfish_agent.target.tree import ProcessTree
 from pilotfish_core.clock import SystemClock
 from pilotfish_core.events import Events
 from pilotfish_core.metrics import Unavailable

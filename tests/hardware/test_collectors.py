@@ -12,8 +12,8 @@ import pytest
 
 from pilotfish_agent.hardware import _context, _runner
 from pilotfish_agent.hardware._context import HardwareContext
-from pilotfish_agent.hardware._procfs import ProcessFiles
 from pilotfish_agent.hardware._runner import PACKAGE, Runner
+from pilotfish_agent.target.procfs import ProcessFiles
 from pilotfish_core import registry
 from pilotfish_core.clock import ManualClock
 from pilotfish_core.errors import ConfigError

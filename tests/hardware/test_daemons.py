@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from pilotfish_agent.hardware._daemons import Daemons
-from pilotfish_agent.hardware._group import ControlGroup
-from pilotfish_agent.hardware._procfs import CLOCK_TICKS
-from pilotfish_agent.hardware._tree import INIT, THREADS_EVERY, ProcessTree
+from pilotfish_agent.target.daemons import Daemons
+from pilotfish_agent.target.group import ControlGroup
+from pilotfish_agent.target.procfs import CLOCK_TICKS
+from pilotfish_agent.target.tree import INIT, THREADS_EVERY, ProcessTree
 from pilotfish_core.clock import ManualClock
 
 MODEL = """

@@ -15,16 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish_agent.hardware import _exit_records, _taskstats, exit_records
+from pilotfish_agent.hardware import exit_records
 from pilotfish_agent.hardware._context import HostContext
-from pilotfish_agent.hardware._exit_records import ExitRecords, Feed, Kin, Layout, Record
-from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_agent.target import exit_feed, taskstats
+from pilotfish_agent.target.exit_feed import ExitRecords, Feed, Kin, Layout, Record
+from pilotfish_agent.target.tree import ProcessTree
 from pilotfish_core.clock import ManualClock, SystemClock
 from pilotfish_core.metrics import Sample, Unavailable
 from tests.hardware.test_taskstats import attribute
 
 SIZE = 560
-HEADERS = bytes(_taskstats.HEADERS)
+HEADERS = bytes(taskstats.HEADERS)
 
 
 def stats(*, status: int = 0, flag: int = 0x20, run: int = 0, ppid: int = 1, tgid: int = 7, version: int = 16) -> bytes:
@@ -145,10 +146,10 @@ def test_every_reader_gets_every_record_once() -> None:
     assert [r.pid for r in one()] == [r.pid for r in two()] == [1]
     assert one() == two() == []
     for _ in range(3):
-        source.queue = [record(1, 1)] * (_exit_records.MOST // 2)
+        source.queue = [record(1, 1)] * (exit_feed.MOST // 2)
         one()
-    assert len(two()) == _exit_records.MOST
-    assert feed.lost == 3 + _exit_records.MOST // 2
+    assert len(two()) == exit_feed.MOST
+    assert feed.lost == 3 + exit_feed.MOST // 2
 
 
 def test_what_cannot_be_listened_to_is_absent_with_its_reason(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_the_kernel_tells_of_ends(feed: Feed) -> None:
 
 
 ELSEWHERE = """
-from pilotfish_agent.hardware._exit_records import Feed
+from pilotfish_agent.target.exit_feed import Feed
 print(Feed.of("/sys").lost)
 """
 

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish_agent.hardware import _exits
-from pilotfish_agent.hardware._exit_records import Record
-from pilotfish_agent.hardware._exits import CAUSES, KILL_SECONDS, Ends, cause
-from pilotfish_agent.hardware._group import ControlGroup
-from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_agent.target import exits
+from pilotfish_agent.target.exit_feed import Record
+from pilotfish_agent.target.exits import CAUSES, KILL_SECONDS, Ends, cause
+from pilotfish_agent.target.group import ControlGroup
+from pilotfish_agent.target.tree import ProcessTree
 from pilotfish_core.clock import ManualClock, SystemClock
 
 ROOT, WORKER = (10, 1), (11, 2)
@@ -105,7 +105,7 @@ def test_a_record_tells_what_the_pidfd_does_not() -> None:
 
 def test_a_record_that_comes_late_is_no_second_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A round is bounded: after a storm the record of a member may come rounds after the member is gone."""
-    monkeypatch.setattr(_exits, "ROUND", 1)
+    monkeypatch.setattr(exits, "ROUND", 1)
     foreign, own, below = (
         Record(pid, ppid, 5 << 8, (1, 0, 0, 0), (0.0, 0, 0)) for pid, ppid in ((98, 99), (11, 10), (12, 11))
     )

@@ -17,7 +17,7 @@ from pilotfish_agent.gpu.report import Gpu, GpuProcess, GpuReport, GpuValue
 from pilotfish_agent.hardware import _gpu_use, gpu_process
 from pilotfish_agent.hardware._context import HardwareContext
 from pilotfish_agent.hardware._gpu_use import INITIAL, GpuUse
-from pilotfish_agent.hardware._procfs import ProcessFiles
+from pilotfish_agent.target.procfs import ProcessFiles
 from pilotfish_core.clock import ManualClock
 from pilotfish_core.metrics import PREFIX, Reason, Sample, Unavailable
 from tests.hardware.fake_proc import FakeProc, context

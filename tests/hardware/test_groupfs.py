@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pilotfish_agent.hardware import _groupfs
-from pilotfish_agent.hardware._cgroups import Mount
-from pilotfish_agent.hardware._group import Total
-from pilotfish_agent.hardware._group import _folders as folders
+from pilotfish_agent.target import groupfs
+from pilotfish_agent.target.cgroups import Mount
+from pilotfish_agent.target.group import Total
+from pilotfish_agent.target.group import _folders as folders
 
 
 @pytest.mark.parametrize(
@@ -38,34 +38,34 @@ names = st.sampled_from(["nr_periods", "nr_throttled", "oom_kill", "total_inacti
 def test_keyed_files_are_read_line_by_line(expected: dict[str, int], junk: bytes) -> None:
     """What is no ``NAME NUMBER`` is left out."""
     data = junk + "".join(f"{name} {number}\n" for name, number in expected.items()).encode()
-    assert _groupfs.parse_keyed(data) == expected
+    assert groupfs.parse_keyed(data) == expected
 
 
 @given(st.one_of(st.none(), st.integers(1_000, 10**9)), st.integers(1_000, 1_000_000))
 def test_cpu_limits_are_cores(quota: int | None, period: int) -> None:
     """In both versions' notation."""
     expected = None if quota is None else quota / period
-    assert _groupfs.parse_cpu_max(f"{'max' if quota is None else quota} {period}\n".encode()) == expected
-    assert _groupfs.parse_quota(f"{-1 if quota is None else quota}\n".encode(), f"{period}\n".encode()) == expected
+    assert groupfs.parse_cpu_max(f"{'max' if quota is None else quota} {period}\n".encode()) == expected
+    assert groupfs.parse_quota(f"{-1 if quota is None else quota}\n".encode(), f"{period}\n".encode()) == expected
 
 
 @given(st.integers(0, (1 << 62) - 1))
 @example(0)
 def test_bytes_are_bytes(value: int) -> None:
     """And no limit is none, as both versions write it."""
-    assert _groupfs.parse_bytes(b"%d\n" % value) == value
-    assert _groupfs.parse_bytes(b"max\n") is _groupfs.parse_bytes(b"9223372036854771712\n") is None
+    assert groupfs.parse_bytes(b"%d\n" % value) == value
+    assert groupfs.parse_bytes(b"max\n") is groupfs.parse_bytes(b"9223372036854771712\n") is None
 
 
 @given(st.binary(max_size=80))
 def test_other_bytes_are_refused_by_name(data: bytes) -> None:
     """Never with another error, never with a number that is not there."""
-    for parse in (_groupfs.parse_cpu_max, _groupfs.parse_bytes):
+    for parse in (groupfs.parse_cpu_max, groupfs.parse_bytes):
         try:
             parse(data)
         except ValueError:
             continue
-    _groupfs.parse_keyed(data)
+    groupfs.parse_keyed(data)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 100)), min_size=1, max_size=30))

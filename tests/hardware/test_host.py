@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from pilotfish_agent.hardware import _context, _runner, host
 from pilotfish_agent.hardware._context import HostContext
 from pilotfish_agent.hardware._host_cpu import parse_cpu
-from pilotfish_agent.hardware._pressure import parse_pressure
-from pilotfish_agent.hardware._procfs import CLOCK_TICKS
 from pilotfish_agent.hardware._runner import PACKAGE, Runner
 from pilotfish_agent.hardware.host import SLOW_EVERY
+from pilotfish_agent.target.pressure import parse_pressure
+from pilotfish_agent.target.procfs import CLOCK_TICKS
 from pilotfish_core import registry
 from pilotfish_core.clock import ManualClock, SystemClock
 from pilotfish_core.metrics import Reading, Sample, Unavailable

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish_agent.hardware._exit_records import Kin, Record
-from pilotfish_agent.hardware._ledger import Key, Ledger, Values
+from pilotfish_agent.target.exit_feed import Kin, Record
+from pilotfish_agent.target.ledger import Key, Ledger, Values
 
 ROOT: Key = (1, 1)
 

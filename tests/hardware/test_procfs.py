@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish_agent.hardware._procfs import (
+from pilotfish_agent.target.procfs import (
     Descriptors,
     ProcessFiles,
     is_exiting,

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from pilotfish_agent.commands import status
-from pilotfish_agent.hardware._pss import LeftOut, measure
-from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_agent.target.pss import LeftOut, measure
+from pilotfish_agent.target.tree import ProcessTree
 from pilotfish_core.clock import SystemClock
 from tests.hardware.fake_proc import FakeProc
 

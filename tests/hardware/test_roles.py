@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish_agent.hardware._roles import ROLES, role
+from pilotfish_agent.target.roles import ROLES, role
 
 
 @pytest.mark.parametrize(

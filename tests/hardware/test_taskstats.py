@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish_agent.hardware import _taskstats, scheduling
-from pilotfish_agent.hardware._context import Refused
-from pilotfish_agent.hardware._taskstats import Taskstats, stats_at
-from pilotfish_agent.hardware._threads import EVERY, FEW, LIMIT, ByThread
-from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_agent.hardware import scheduling
+from pilotfish_agent.target import taskstats
+from pilotfish_agent.target.members import Refused
+from pilotfish_agent.target.taskstats import Taskstats, stats_at
+from pilotfish_agent.target.threads import EVERY, FEW, LIMIT, ByThread
+from pilotfish_agent.target.tree import ProcessTree
 from pilotfish_core.clock import ManualClock
 from tests.hardware.fake_proc import FakeProc
 
@@ -177,10 +178,10 @@ def test_any_answer_is_understood_or_refused(data: bytes) -> None:
 def test_numbers_are_found_behind_whatever_stands_before_them(size: int, padding: bytes) -> None:
     """Some machines pad the numbers to 8 bytes; the struct grows with each version."""
     before = attribute(TGID, b"\1\0\0\0") + padding
-    answer = bytes(_taskstats.HEADERS) + attribute(AGGR_TGID, before + attribute(STATS, bytes(size)))
-    assert stats_at(answer, AGGR_TGID) == _taskstats.HEADERS + 4 + len(before) + 4
+    answer = bytes(taskstats.HEADERS) + attribute(AGGR_TGID, before + attribute(STATS, bytes(size)))
+    assert stats_at(answer, AGGR_TGID) == taskstats.HEADERS + 4 + len(before) + 4
     with pytest.raises(OSError, match="without numbers"):
-        stats_at(answer[: _taskstats.HEADERS + 4], AGGR_TGID)
+        stats_at(answer[: taskstats.HEADERS + 4], AGGR_TGID)
 
 
 def test_the_kernel_does_not_answer_for_another_proc(tmp_path: Path) -> None:

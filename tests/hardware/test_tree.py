@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilotfish_agent.hardware._procfs import ProcessFiles
-from pilotfish_agent.hardware._tree import NEW, THREADS_EVERY, ProcessTree
+from pilotfish_agent.target.procfs import ProcessFiles
+from pilotfish_agent.target.tree import NEW, THREADS_EVERY, ProcessTree
 from pilotfish_core.clock import ManualClock
 from tests.hardware.fake_proc import FakeProc
 

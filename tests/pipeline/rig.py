@@ -19,7 +19,6 @@ from pilotfish_agent.drift.watch import Config
 from pilotfish_agent.gpu.settings import Config as GpuConfig
 from pilotfish_agent.gpu.supervisor import Supervisor as GpuSupervisor
 from pilotfish_agent.hardware._context import HostContext
-from pilotfish_agent.hardware._processes import start_time
 from pilotfish_agent.intake.exchanges import Assembly, Captured
 from pilotfish_agent.pipeline.components import Components
 from pilotfish_agent.pipeline.model import Terms
@@ -28,6 +27,7 @@ from pilotfish_agent.pipeline.step import Identity, Pipeline
 from pilotfish_agent.pipeline.targets import Wanted, Watched
 from pilotfish_agent.state.history import History
 from pilotfish_agent.state.store import Store
+from pilotfish_agent.target.processes import start_time
 from pilotfish_core.clock import ManualClock
 from pilotfish_core.events import Events
 from pilotfish_core.metrics import Sample

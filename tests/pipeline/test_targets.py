@@ -13,11 +13,11 @@ from collections.abc import Iterator
 import pytest
 
 from pilotfish_agent.hardware._context import HostContext
-from pilotfish_agent.hardware._locate import Finder, Selector
-from pilotfish_agent.hardware._processes import Processes, start_time
 from pilotfish_agent.pipeline.startup import DURATION, StartUps
 from pilotfish_agent.pipeline.targets import Wanted, Watched
 from pilotfish_agent.probe._runner import SUCCESS
+from pilotfish_agent.target.locate import Finder, Selector
+from pilotfish_agent.target.processes import Processes, start_time
 from pilotfish_agent.windows.requests import REQUESTS
 from pilotfish_core.clock import SystemClock
 from pilotfish_core.events import Events

@@ -9,11 +9,11 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pilotfish_agent.hardware import _processes
-from pilotfish_agent.hardware._locate import Finder, Key, Selector
 from pilotfish_agent.launch import notify, places
 from pilotfish_agent.launch.handover import Handover
 from pilotfish_agent.launch.places import Instance
+from pilotfish_agent.target import processes
+from pilotfish_agent.target.locate import Finder, Key, Selector
 from pilotfish_core.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     references, wrong = reload.references(origin, settings, lambda: None)
     for problem in wrong:
         raise problem
-    own = (os.getpid(), _processes.start_time(os.getpid()) or 0)
+    own = (os.getpid(), processes.start_time(os.getpid()) or 0)
     name = args.instance or settings.section("model").name or targets[0].name
     bases = places.runtime_bases(lambda v: os.environ.get(v, ""))
     states = places.state_bases(lambda v: os.environ.get(v, ""), args.state_dir or "")
@@ -175,7 +175,7 @@ def _asked(settings: config.Settings) -> Sequence[Target]:
 
 def _label(selector: Selector, key: Key | None, taken: Sequence[str]) -> str:
     """What the label `target` says: the name or unit asked for, else the process' name, else what it is sought by."""
-    base = selector.name or selector.unit or (_processes.command(key[0]) if key else "")
+    base = selector.name or selector.unit or (processes.command(key[0]) if key else "")
     if not base:
         last = (selector.cgroup or "").rpartition("/")[2]
         base = last or (f"port-{selector.port}" if selector.port is not None else "model")

@@ -17,12 +17,12 @@ from pilotfish_agent.commands.attach import selectors, target_flags
 from pilotfish_agent.doctor import _finding, _gpus
 from pilotfish_agent.doctor._finding import Finding, Situation
 from pilotfish_agent.gpu.report import GpuSource
-from pilotfish_agent.hardware import _processes
 from pilotfish_agent.hardware._context import HostContext
-from pilotfish_agent.hardware._exit_records import Feed
-from pilotfish_agent.hardware._locate import Finder, Selector
 from pilotfish_agent.launch import places
 from pilotfish_agent.settings import Target
+from pilotfish_agent.target import processes
+from pilotfish_agent.target.exit_feed import Feed
+from pilotfish_agent.target.locate import Finder, Selector
 from pilotfish_core.clock import SystemClock
 
 HELP = "tells which signals and capture modes work here, and what would enable the others"
@@ -78,7 +78,7 @@ def _examined(target: Target | None, settings: config.Settings, gpus: GpuSource)
         "version": version("pilotfish"),
         "kernel": platform.release(),
         "user": {"uid": os.geteuid(), "capabilities": sorted(_finding.capabilities())},
-        "target": {"pid": pid, "name": _processes.command(pid) if pid else None, "uid": uid, "words": words},
+        "target": {"pid": pid, "name": processes.command(pid) if pid else None, "uid": uid, "words": words},
         "areas": {r.name: {"title": r.title, "findings": [asdict(f) for f in r.findings]} for r in reports},
     }
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pilotfish_agent.commands import _agents
-from pilotfish_agent.hardware import _pss
-from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_agent.target import pss
+from pilotfish_agent.target.tree import ProcessTree
 from pilotfish_core import config
 from pilotfish_core.clock import SystemClock
 from pilotfish_core.errors import UsageError
@@ -63,7 +63,7 @@ def _read_pss(document: Mapping[str, Any], limit: int) -> dict[str, dict[str, An
         if target.get("pid") is not None:
             tree = ProcessTree(target["pid"], None, clock=SystemClock(), exclude=ours)
             tree.scan()
-            found[str(target.get("name", "?"))] = asdict(_pss.measure(tree, limit))
+            found[str(target.get("name", "?"))] = asdict(pss.measure(tree, limit))
             tree.close()
     return found
 
@@ -113,12 +113,12 @@ def _hardware(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _memory(document: Mapping[str, Any]) -> Iterator[str]:
-    for name, pss in (document.get("pss") or {}).items():
-        share, whole = (f"{pss[key] / _MIB:,.1f} MiB" for key in ("proportional", "resident"))
-        yield f"pss        {_clean(name)}, {share} in {pss['processes']} processes, {whole} with shared pages in each"
-        for one in pss["left_out"][:_SHOWN]:
+    for name, told in (document.get("pss") or {}).items():
+        share, whole = (f"{told[key] / _MIB:,.1f} MiB" for key in ("proportional", "resident"))
+        yield f"pss        {_clean(name)}, {share} in {told['processes']} processes, {whole} with shared pages in each"
+        for one in told["left_out"][:_SHOWN]:
             yield f"  without  pid {one['pid']} of {one['resident'] / _MIB:,.1f} MiB: {_WHY[one['why']]}"
-        if len(pss["left_out"]) > _SHOWN:
+        if len(told["left_out"]) > _SHOWN:
             yield f"  and      {len(pss['left_out']) - _SHOWN} more: see --json"
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from pilotfish_agent.capture.settings import Config as Capture
-from pilotfish_agent.hardware import _processes
 from pilotfish_agent.hardware._context import HostContext
+from pilotfish_agent.target import processes
 from pilotfish_core import registry
 from pilotfish_core.metrics import Reason
 
@@ -110,7 +110,7 @@ def _checked(name: str, area: Area, situation: Situation) -> Iterator[Finding]:
 
 def capabilities(proc: str = "/proc") -> frozenset[str]:
     """Our effective capabilities, of those that matter here."""
-    for line in _processes.read(f"{proc}/self/status").splitlines():
+    for line in processes.read(f"{proc}/self/status").splitlines():
         if line.startswith(b"CapEff:"):
             bits = int(line.split()[1], 16)
             return frozenset(name for bit, name in CAPABILITIES.items() if bits >> bit & 1)
@@ -119,7 +119,7 @@ def capabilities(proc: str = "/proc") -> frozenset[str]:
 
 def user_of(pid: int, proc: str = "/proc") -> int | None:
     """The effective uid of a process, from its `status`: `/proc/PID` is root's where it may not be traced."""
-    for line in _processes.read(f"{proc}/{pid}/status").splitlines():
+    for line in processes.read(f"{proc}/{pid}/status").splitlines():
         if line.startswith(b"Uid:"):
             return int(line.split()[2])
     return None

@@ -12,8 +12,8 @@ from typing import Final
 from pilotfish_agent.doctor._finding import Finding, Situation
 from pilotfish_agent.doctor.rights import has_taskstats
 from pilotfish_agent.gpu.report import GpuReport
-from pilotfish_agent.hardware import _exits, _processes
-from pilotfish_agent.hardware._exit_records import Feed
+from pilotfish_agent.target import exits, processes
+from pilotfish_agent.target.exit_feed import Feed
 
 TITLE = "This machine"
 ORDER = 5
@@ -43,11 +43,11 @@ def _exit_cause() -> Finding:
     pid = os.fork()
     if pid == 0:
         os._exit(7)
-    pidfd = _exits.open_pidfd(pid)
+    pidfd = exits.open_pidfd(pid)
     os.waitpid(pid, 0)
     status = None
     if pidfd is not None:
-        status = _exits.wait_status(pidfd)
+        status = exits.wait_status(pidfd)
         os.close(pidfd)
     if status is not None and os.waitstatus_to_exitcode(status) == 7:
         return Finding("exit cause", "works", words="the kernel tells how a process that is not our child has ended")
@@ -66,7 +66,7 @@ def _perf(pid: int) -> Finding:
         os.close(found)
         return Finding("perf events", "works", words="counters can be opened on the process")
     code = ctypes.get_errno()
-    level = _processes.read("/proc/sys/kernel/perf_event_paranoid").decode().strip()
+    level = processes.read("/proc/sys/kernel/perf_event_paranoid").decode().strip()
     words = f"{os.strerror(code)}; kernel.perf_event_paranoid is {level or 'not there'}"
     if code in {1, 13}:
         return Finding("perf events", "missing", "permission", words, "CAP_PERFMON, or kernel.perf_event_paranoid <= 1")

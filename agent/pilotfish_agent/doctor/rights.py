@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pilotfish_agent.doctor._finding import Finding, Situation, State, capabilities
-from pilotfish_agent.hardware._taskstats import Taskstats
+from pilotfish_agent.target.taskstats import Taskstats
 
 TITLE = "Rights"
 ORDER = 1

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pilotfish_agent.doctor import _signals
 from pilotfish_agent.doctor._finding import Finding, Situation
 from pilotfish_agent.hardware._context import HardwareContext
-from pilotfish_agent.hardware._group import ControlGroup
-from pilotfish_agent.hardware._tree import ProcessTree
+from pilotfish_agent.target.group import ControlGroup
+from pilotfish_agent.target.tree import ProcessTree
 
 TITLE = "Signals of the process tree"
 ORDER = 2

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeVar
 
 from pilotfish_agent.gpu.report import GpuSource
-from pilotfish_agent.hardware._exit_records import Feed
-from pilotfish_agent.hardware._group import ControlGroup
-from pilotfish_agent.hardware._ledger import Key
-from pilotfish_agent.hardware._tree import Member, ProcessTree
+from pilotfish_agent.target.exit_feed import Feed
+from pilotfish_agent.target.group import ControlGroup
+from pilotfish_agent.target.tree import ProcessTree
 from pilotfish_core.clock import Clock
 from pilotfish_core.events import Events
 from pilotfish_core.metrics import Metric, Reading, Reason, Unavailable
@@ -90,35 +89,6 @@ class Collector(Protocol):
     def collect(self) -> Iterable[Reading]:
         """Samples, and `Unavailable` for what cannot be read. May raise: the runner answers."""
         ...
-
-
-class Refused(Exception):  # noqa: N818 - a private answer, never seen outside
-    """A file of a member that lives could not be read."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason)
-        self.reason: Reason = reason
-
-
-def per_member(tree: ProcessTree, read: Callable[[Member], T], members: Iterable[Member] | None = None) -> dict[Key, T]:
-    """``read`` of every member (or of ``members``); those that have gone since the scan are left out.
-
-    Raises:
-        Refused: one could not be read for another cause: a sum over the others would be a wrong number.
-    """
-    found: dict[Key, T] = {}
-    for member in tree.members if members is None else members:
-        try:
-            found[member.key] = read(member)
-        except ProcessLookupError:
-            continue
-        except PermissionError:
-            raise Refused("permission") from None
-        except FileNotFoundError:
-            if member.files.gone():
-                continue
-            raise Refused("not_supported") from None
-    return found
 
 
 def absent(collector: str, metrics: Iterable[Metric], reason: Reason) -> tuple[Unavailable, ...]:

@@ -19,8 +19,8 @@ from pilotfish_agent.gpu import attribution
 from pilotfish_agent.gpu.attribution import Hints, Use
 from pilotfish_agent.gpu.report import Gpu, GpuReport
 from pilotfish_agent.hardware._context import HardwareContext
-from pilotfish_agent.hardware._processes import read
-from pilotfish_agent.hardware._tree import Member
+from pilotfish_agent.target.processes import read
+from pilotfish_agent.target.tree import Member
 from pilotfish_core.metrics import Reason
 
 LOOK_EVERY: Final = 10.0

@@ -6,8 +6,8 @@ import errno
 from collections.abc import Callable, Iterable
 
 from pilotfish_agent.hardware._context import HardwareContext, absent
-from pilotfish_agent.hardware._group import Group, Total
 from pilotfish_agent.hardware._kept import reason
+from pilotfish_agent.target.group import Group, Total
 from pilotfish_core.metrics import Metric, Reading, Reason, Sample
 
 ENABLE = {

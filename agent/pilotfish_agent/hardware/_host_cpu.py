@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pilotfish_agent.hardware._procfs import CLOCK_TICKS
+from pilotfish_agent.target.procfs import CLOCK_TICKS
 
 
 @dataclass(frozen=True, slots=True)

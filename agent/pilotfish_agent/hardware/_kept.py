@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from pilotfish_agent.hardware._procfs import read_some
+from pilotfish_agent.target.procfs import read_some
 from pilotfish_core.metrics import Reason
 
 

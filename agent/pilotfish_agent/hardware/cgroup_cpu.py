@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pilotfish_agent.hardware._context import Collector, HardwareContext
-from pilotfish_agent.hardware._group import Group
 from pilotfish_agent.hardware._group_readings import ENABLE as _ENABLE
 from pilotfish_agent.hardware._group_readings import GroupReadings
-from pilotfish_agent.hardware._groupfs import parse_keyed
-from pilotfish_agent.hardware._limits import SLOW_EVERY, cpu_limit
+from pilotfish_agent.target.group import Group
+from pilotfish_agent.target.groupfs import parse_keyed
+from pilotfish_agent.target.limits import SLOW_EVERY, cpu_limit
 from pilotfish_core.metrics import Metric, Reading
 
 PERIODS = Metric(

@@ -1,7 +1,7 @@
 """Pressure (PSI) of the model's control group: how long its tasks waited for CPU, memory and IO, and since when.
 
 Version 2 only, which hybrid systems have beside version 1. The sums are read at each sample; that pressure begins, the
-kernel says by a trigger (`_pressure.py`).
+kernel says by a trigger (`target/pressure.py`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from pilotfish_agent.hardware._context import Collector, HardwareContext
-from pilotfish_agent.hardware._group import UNIFIED, Group
 from pilotfish_agent.hardware._group_readings import ENABLE as _ENABLE
 from pilotfish_agent.hardware._group_readings import GroupReadings
-from pilotfish_agent.hardware._pressure import THRESHOLDS, WINDOW, Triggers, parse_pressure
+from pilotfish_agent.target.group import UNIFIED, Group
+from pilotfish_agent.target.pressure import THRESHOLDS, WINDOW, Triggers, parse_pressure
 from pilotfish_core.events import Event
 from pilotfish_core.metrics import Metric, Reading
 
@@ -55,7 +55,7 @@ QUIET: Final = 60.0
 
 REST: Final = 3
 """Each third sample repeats the last sums, so that a sampler in step with the kernel's 2 s never keeps its triggers
-from it for long (`_pressure.py`): 6 s at one sample a second."""
+from it for long (`target/pressure.py`): 6 s at one sample a second."""
 
 
 class _Pressure:

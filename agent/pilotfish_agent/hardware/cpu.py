@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pilotfish_agent.hardware._context import Collector, HardwareContext
-from pilotfish_agent.hardware._ledger import Key
-from pilotfish_agent.hardware._procfs import CLOCK_TICKS
-from pilotfish_agent.hardware._roles import OTHER
+from pilotfish_agent.target.ledger import Key
+from pilotfish_agent.target.procfs import CLOCK_TICKS
+from pilotfish_agent.target.roles import OTHER
 from pilotfish_core.metrics import Metric, Reading, Sample
 
 CPU = Metric(

@@ -19,9 +19,9 @@ from pilotfish_agent.hardware._context import Collector, HardwareContext, absent
 from pilotfish_agent.hardware._gpu_use import GpuUse
 from pilotfish_agent.hardware._host_cpu import parse_cpu
 from pilotfish_agent.hardware._kept import KeptFile, reason
-from pilotfish_agent.hardware._ledger import Key
-from pilotfish_agent.hardware._procfs import CLOCK_TICKS
 from pilotfish_agent.hardware._rapl import Rapl, packages
+from pilotfish_agent.target.ledger import Key
+from pilotfish_agent.target.procfs import CLOCK_TICKS
 from pilotfish_core.metrics import Metric, Reading, Reason, Sample
 
 ENERGY = Metric(

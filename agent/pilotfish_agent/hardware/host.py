@@ -10,8 +10,8 @@ from typing import Final
 from pilotfish_agent.hardware._context import HOST, Collector, HostContext, absent
 from pilotfish_agent.hardware._host_cpu import Cpu, parse_cpu
 from pilotfish_agent.hardware._kept import KeptFile, reason
-from pilotfish_agent.hardware._pressure import parse_pressure
-from pilotfish_agent.hardware._procfs import parse_fields
+from pilotfish_agent.target.pressure import parse_pressure
+from pilotfish_agent.target.procfs import parse_fields
 from pilotfish_core.metrics import Metric, Reading, Sample
 
 SCOPE = HOST

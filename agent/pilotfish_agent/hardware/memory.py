@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pilotfish_agent.hardware._context import Collector, HardwareContext, Refused, absent, per_member
-from pilotfish_agent.hardware._ledger import Key
-from pilotfish_agent.hardware._procfs import parse_fields
-from pilotfish_agent.hardware._tree import Member
+from pilotfish_agent.hardware._context import Collector, HardwareContext, absent
+from pilotfish_agent.target.ledger import Key
+from pilotfish_agent.target.members import Refused, per_member
+from pilotfish_agent.target.procfs import parse_fields
+from pilotfish_agent.target.tree import Member
 from pilotfish_core.metrics import Metric, Reading, Sample
 
 RESIDENT = Metric(

@@ -2,8 +2,8 @@
 
 `/proc/PID/schedstat` and the switches in `/proc/PID/status` are the main thread's only: a process with four busy
 threads showed 0.04 s of 12 s. So each process is asked for by taskstats (generic netlink, CAP_NET_ADMIN; 4 us a
-process, ended threads included), else every thread's own files are read (`_threads.py`; its ended threads then count
-as last seen).
+process, ended threads included), else every thread's own files are read (`target/threads.py`; its ended threads then
+count as last seen).
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import os
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
-from pilotfish_agent.hardware._context import Collector, HardwareContext, Refused, absent, per_member
-from pilotfish_agent.hardware._ledger import Key
-from pilotfish_agent.hardware._taskstats import Taskstats
-from pilotfish_agent.hardware._threads import NONE, ByThread, Counts, add
+from pilotfish_agent.hardware._context import Collector, HardwareContext, absent
+from pilotfish_agent.target.ledger import Key
+from pilotfish_agent.target.members import Refused, per_member
+from pilotfish_agent.target.taskstats import Taskstats
+from pilotfish_agent.target.threads import NONE, ByThread, Counts, add
 from pilotfish_core.metrics import Metric, Reading, Sample
 
 DELAY = Metric(

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from pilotfish_agent.hardware._context import Collector, HardwareContext, absent
 from pilotfish_agent.hardware._kept import reason
-from pilotfish_agent.hardware._procfs import CLOCK_TICKS, parse_boot_time
-from pilotfish_agent.hardware._roles import MAIN, OTHER, WORKER
-from pilotfish_agent.hardware._tree import Member, ProcessTree
+from pilotfish_agent.target.procfs import CLOCK_TICKS, parse_boot_time
+from pilotfish_agent.target.roles import MAIN, OTHER, WORKER
+from pilotfish_agent.target.tree import Member, ProcessTree
 from pilotfish_core.metrics import Metric, Reading, Sample
 
 __all__ = ["METRICS", "ProcessTree", "make"]

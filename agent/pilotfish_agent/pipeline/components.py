@@ -7,7 +7,7 @@ import resource
 import time
 from collections.abc import Iterator
 
-from pilotfish_agent.hardware._procfs import CLOCK_TICKS, Descriptors, ProcessFiles, parse_stat, read_some
+from pilotfish_agent.target.procfs import CLOCK_TICKS, Descriptors, ProcessFiles, parse_stat, read_some
 from pilotfish_core.metrics import Metric, Sample
 
 CPU = Metric(

@@ -13,11 +13,11 @@ from typing import Final
 
 from pilotfish_agent.capture.ports import PortFinder
 from pilotfish_agent.hardware._kept import KeptFile
-from pilotfish_agent.hardware._ledger import Key
-from pilotfish_agent.hardware._procfs import CLOCK_TICKS
-from pilotfish_agent.hardware._tree import Member
 from pilotfish_agent.pipeline.targets import Watched
 from pilotfish_agent.probe import _runner as probe
+from pilotfish_agent.target.ledger import Key
+from pilotfish_agent.target.procfs import CLOCK_TICKS
+from pilotfish_agent.target.tree import Member
 from pilotfish_agent.windows.requests import REQUESTS
 from pilotfish_core.clock import Clock
 from pilotfish_core.metrics import Metric, Reading, Sample, Unavailable

@@ -9,13 +9,13 @@ from typing import Any
 
 from pilotfish_agent.hardware import _runner
 from pilotfish_agent.hardware._context import HardwareContext, HostContext
-from pilotfish_agent.hardware._daemons import Daemons
-from pilotfish_agent.hardware._group import ControlGroup
-from pilotfish_agent.hardware._locate import Finder
-from pilotfish_agent.hardware._processes import Processes
 from pilotfish_agent.hardware._runner import Runner
-from pilotfish_agent.hardware._tree import ProcessTree
 from pilotfish_agent.launch.postmortem import Ending
+from pilotfish_agent.target.daemons import Daemons
+from pilotfish_agent.target.group import ControlGroup
+from pilotfish_agent.target.locate import Finder
+from pilotfish_agent.target.processes import Processes
+from pilotfish_agent.target.tree import ProcessTree
 from pilotfish_core.events import Event, Events
 from pilotfish_core.metrics import Metric, Reading, Sample, Unavailable
 

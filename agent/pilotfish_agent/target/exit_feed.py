@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from pilotfish_agent.capture import bpf
-from pilotfish_agent.hardware import _taskstats
-from pilotfish_agent.hardware._ledger import Key
-from pilotfish_agent.hardware._procfs import CLOCK_TICKS
+from pilotfish_agent.target import taskstats
+from pilotfish_agent.target.ledger import Key
+from pilotfish_agent.target.procfs import CLOCK_TICKS
 from pilotfish_core.metrics import Reason
 
 BUFFER: Final = 8 << 20
@@ -79,7 +79,7 @@ class Layout:
     """
 
     def __init__(self, answer: bytes) -> None:
-        self.at = _taskstats.stats_at(answer, _AGGR_PID)
+        self.at = taskstats.stats_at(answer, _AGGR_PID)
         (version,) = struct.unpack_from("=H", answer, self.at)
         if version < _VERSION or len(answer) - self.at < _ONE.size:
             raise OSError(errno.EPROTO, f"taskstats: version {version}, expected {_VERSION} or newer")
@@ -98,7 +98,7 @@ class Layout:
         status, delay, run, ppid, user, system, *faults, voluntary, involuntary, pid = _ONE.unpack_from(data, self.at)
         if size > self._single:  # it had more threads: their sums stand behind
             try:
-                at = _taskstats.stats_at(bytes(data[:size]), _AGGR_TGID)
+                at = taskstats.stats_at(bytes(data[:size]), _AGGR_TGID)
             except OSError:
                 return None
             delay, run, user, system, voluntary, involuntary = _ALL.unpack_from(data, at)
@@ -126,7 +126,7 @@ class ExitRecords:
     """
 
     def __init__(self, cpus: str) -> None:
-        self._socket, self._family = _taskstats.connect()
+        self._socket, self._family = taskstats.connect()
         self._cpus = cpus.strip().encode() + b"\0"
         self._buffer = bytearray(8192)
         try:
@@ -144,12 +144,12 @@ class ExitRecords:
     def _answer(self, attribute: int, value: bytes) -> bytes:
         """What the kernel says, records that come before left out."""
         listen = attribute == _ATTR_LISTEN
-        self._socket.send(_taskstats.message(self._family, _GET, attribute, value, flags=_ACK if listen else 0))
+        self._socket.send(taskstats.message(self._family, _GET, attribute, value, flags=_ACK if listen else 0))
         while True:
             answer = self._socket.recv(len(self._buffer))
-            refused = struct.unpack_from("=H", answer, 4)[0] == _taskstats.NLMSG_ERROR
+            refused = struct.unpack_from("=H", answer, 4)[0] == taskstats.NLMSG_ERROR
             if refused and struct.unpack_from("=i", answer, 16)[0]:
-                raise _taskstats.refusal(answer)
+                raise taskstats.refusal(answer)
             if refused or not listen:
                 return answer
 
@@ -182,7 +182,7 @@ class ExitRecords:
     def close(self) -> None:
         """Leaves."""
         try:
-            self._socket.send(_taskstats.message(self._family, _GET, _ATTR_LEAVE, self._cpus))
+            self._socket.send(taskstats.message(self._family, _GET, _ATTR_LEAVE, self._cpus))
         except OSError:
             pass  # the kernel finds out by itself
         self._socket.close()

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pilotfish_agent.hardware._procfs import parse_fields
-from pilotfish_agent.hardware._tree import Member, ProcessTree
+from pilotfish_agent.target.procfs import parse_fields
+from pilotfish_agent.target.tree import Member, ProcessTree
 
 LIMIT = 2**30
 """Resident bytes up to which a process is read, unless told otherwise."""

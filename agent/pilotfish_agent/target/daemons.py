@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from pilotfish_agent.hardware._group import UNIFIED, ControlGroup, Group
-from pilotfish_agent.hardware._procfs import parse_stat
-from pilotfish_agent.hardware._tree import INIT, LIMIT, ProcessTree
+from pilotfish_agent.target.group import UNIFIED, ControlGroup, Group
+from pilotfish_agent.target.procfs import parse_stat
+from pilotfish_agent.target.tree import INIT, LIMIT, ProcessTree
 
 
 class Daemons:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pilotfish_agent.hardware import _cgroups, _processes
-from pilotfish_agent.hardware._processes import OURS, Processes
+from pilotfish_agent.target import cgroups, processes
+from pilotfish_agent.target.processes import OURS, Processes
 from pilotfish_core.errors import UsageError
 
 Key = tuple[int, int]
@@ -30,7 +30,7 @@ class Selector:
         port: a TCP port on which the process, or one below it, listens.
         name: a regular expression, sought in the command name and the command line.
         cgroup: a control group in which it is, or below; as in `/proc/PID/cgroup` or as its folder.
-        unit: a systemd unit (`_cgroups.unit_groups` has its forms).
+        unit: a systemd unit (`cgroups.unit_groups` has its forms).
     """
 
     pid: int | None = None
@@ -62,9 +62,9 @@ class Finder:
         self.notice = ""
         self.refused: UsageError | None = None
         self._proc = proc
-        self._born = _processes.start_time(selector.pid, proc) if selector.pid is not None else None
+        self._born = processes.start_time(selector.pid, proc) if selector.pid is not None else None
         self._name = re.compile(selector.name) if selector.name is not None else None
-        self._group = _cgroups.matcher(selector.cgroup, selector.unit, proc)
+        self._group = cgroups.matcher(selector.cgroup, selector.unit, proc)
         self._sockets: frozenset[int] = frozenset()
 
     def __call__(self, look: Callable[[], Processes] | None = None) -> Key | None:
@@ -77,7 +77,7 @@ class Finder:
         self.refused = None
         sockets = None
         if self.selector.port is not None:
-            sockets = self._sockets = _processes.listening(self.selector.port, self._proc)
+            sockets = self._sockets = processes.listening(self.selector.port, self._proc)
             if not sockets:
                 return None
         table = look() if look is not None else Processes(self._proc)
@@ -94,7 +94,7 @@ class Finder:
         """
         if self.selector.port is None:
             return False
-        now = _processes.listening(self.selector.port, self._proc)
+        now = processes.listening(self.selector.port, self._proc)
         return bool(now) and now != self._sockets
 
     def _only_port(self) -> bool:
@@ -119,7 +119,7 @@ class Finder:
             return None
         oldest = min(roots, key=lambda pid: (table.started(pid), pid))
         if len(roots) > 1:
-            name = _processes.command(oldest, self._proc)
+            name = processes.command(oldest, self._proc)
             words = self.selector.words()
             self.notice = f"{words}: {len(roots)} processes match; the oldest is watched, PID {oldest} ({name})"
         return oldest
@@ -142,10 +142,10 @@ class Finder:
 
     def _owners(self, table: Processes, sockets: frozenset[int]) -> list[int]:
         """Processes with one of the sockets; none seen is told by `notice` and `refused`."""
-        owners, denied = _processes.owners(sockets, table.living, self._proc)
+        owners, denied = processes.owners(sockets, table.living, self._proc)
         if not owners:
             port = f"--port {self.selector.port}"
-            who = ", ".join(map(str, _processes.users(sockets, self._proc)))
+            who = ", ".join(map(str, processes.users(sockets, self._proc)))
             if denied:
                 self.refused = UsageError(
                     port,

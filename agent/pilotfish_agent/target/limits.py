@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from pilotfish_agent.hardware._group import Group
-from pilotfish_agent.hardware._groupfs import UNLIMITED, parse_bytes, parse_cpu_max, parse_quota
+from pilotfish_agent.target.group import Group
+from pilotfish_agent.target.groupfs import UNLIMITED, parse_bytes, parse_cpu_max, parse_quota
 
 SLOW_EVERY: Final = 10.0
 """Seconds between looks at limits, which only an operator changes, and at `memory.stat`, 50 lines long."""

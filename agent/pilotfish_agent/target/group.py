@@ -14,12 +14,12 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from pilotfish_agent.hardware import _cgroups
-from pilotfish_agent.hardware._cgroups import Mount
-from pilotfish_agent.hardware._groupfs import parse_keyed
-from pilotfish_agent.hardware._ledger import Key
-from pilotfish_agent.hardware._procfs import Descriptors, ProcessFiles
-from pilotfish_agent.hardware._tree import Member, ProcessTree
+from pilotfish_agent.target import cgroups
+from pilotfish_agent.target.cgroups import Mount
+from pilotfish_agent.target.groupfs import parse_keyed
+from pilotfish_agent.target.ledger import Key
+from pilotfish_agent.target.procfs import Descriptors, ProcessFiles
+from pilotfish_agent.target.tree import Member, ProcessTree
 from pilotfish_core.metrics import Reason
 
 UNIFIED: Final = ""
@@ -225,7 +225,7 @@ class ControlGroup:
     def _candidates(self, root: Member, controllers: frozenset[str], path: str) -> Iterator[tuple[str, str]]:
         """(folder, mount point) where the group may be: our own mounts come first, they need no rights."""
         for pid, prefix in (("self", ""), (str(root.pid), f"{self._tree.proc}/{root.pid}/root")):
-            for mount in _cgroups.mounts(self._tree.proc, pid):
+            for mount in cgroups.mounts(self._tree.proc, pid):
                 if mount.controllers == controllers:
                     point = prefix + mount.point if prefix else self._here(mount.point)
                     for folder in _folders(mount, path, point):
@@ -237,7 +237,7 @@ class ControlGroup:
 
 def _lines(text: bytes) -> Iterator[tuple[frozenset[str], str]]:
     """The hierarchies that have something to tell: `cpu`, `memory`, and that of version 2."""
-    for controllers, path in _cgroups.lines(text):
+    for controllers, path in cgroups.lines(text):
         if not controllers or controllers & {"cpu", "memory"}:
             yield controllers, path
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from pilotfish_agent.hardware import _exits, _roles
-from pilotfish_agent.hardware._exits import Ends
-from pilotfish_agent.hardware._ledger import Key, Ledger, Values
-from pilotfish_agent.hardware._procfs import Descriptors, ProcessFiles, Stat, is_exiting, parse_stat
+from pilotfish_agent.target import exits, roles
+from pilotfish_agent.target.exits import Ends
+from pilotfish_agent.target.ledger import Key, Ledger, Values
+from pilotfish_agent.target.procfs import Descriptors, ProcessFiles, Stat, is_exiting, parse_stat
 from pilotfish_core.clock import Clock
 
 LIMIT: Final = 256
@@ -41,7 +41,7 @@ class Member:
         parent: the key of its parent in the tree, None for the root and for orphans.
         stat: as of the last scan.
         files: its other files, for collectors.
-        role: what it does for its server, one of `_roles.ROLES`; `ProcessTree.role` knows the main process too.
+        role: what it does for its server, one of `roles.ROLES`; `ProcessTree.role` knows the main process too.
         ended: it is a zombie. Its pidfd says so: the state in `stat` is that of the main thread, which may end first.
     """
 
@@ -152,8 +152,8 @@ class ProcessTree:
         return member
 
     def role(self, member: Member) -> str:
-        """What a member does: ``main`` for the root, else one of `_roles.ROLES`."""
-        return _roles.MAIN if member.key == self._root else member.role
+        """What a member does: ``main`` for the root, else one of `roles.ROLES`."""
+        return roles.MAIN if member.key == self._root else member.role
 
     def ended(self) -> list[Key]:
         """Members that have ended since the scan: what was asked by number may be of another process by now."""
@@ -244,7 +244,7 @@ class ProcessTree:
         except OSError:
             return None
         # The folder's descriptor came first: if `stat` answers through it after this, the pidfd is the same process'.
-        pidfd = _exits.open_pidfd(pid) if self._pidfds else None
+        pidfd = exits.open_pidfd(pid) if self._pidfds else None
         if pidfd is not None:
             self._descriptors.take(must=True)
             self._exiting.register(pidfd, select.POLLIN)
@@ -253,7 +253,7 @@ class ProcessTree:
         except (OSError, ValueError):
             self._close(files, pidfd)
             return None
-        role = _roles.role(stat.comm, _command_line(files))
+        role = roles.role(stat.comm, _command_line(files))
         member = Member((pid, stat.start_time), parent, stat, files, pidfd, role, stat.ended, f"task/{pid}/children")
         self._members[pid] = member
         self._changed()
@@ -269,7 +269,7 @@ class ProcessTree:
         try:
             stat = member.files.parsed("stat", parse_stat)
         except (ProcessLookupError, FileNotFoundError, ValueError):
-            self._count_exit(member, _exits.wait_status(member.pidfd) if member.pidfd is not None else None)
+            self._count_exit(member, exits.wait_status(member.pidfd) if member.pidfd is not None else None)
             self.ends.gone(member.key)
             self._drop(member)
             self._gone.add(member.pid)
@@ -279,7 +279,7 @@ class ProcessTree:
         if stat is not member.stat:
             if not member.settled or stat.comm != member.stat.comm:
                 member.settled = True
-                member.role = _roles.role(stat.comm, _command_line(member.files))
+                member.role = roles.role(stat.comm, _command_line(member.files))
             member.stat = stat
         parent = self._members.get(stat.ppid)
         above = parent.key if parent is not None and member.key != self._root else None

@@ -17,8 +17,8 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from pilotfish_agent.hardware._exit_records import ROUND, Kin, Record
-from pilotfish_agent.hardware._ledger import Key
+from pilotfish_agent.target.exit_feed import ROUND, Kin, Record
+from pilotfish_agent.target.ledger import Key
 
 CAUSES: Final = ("exit_zero", "exit_nonzero", "signal", "oom", "unknown")
 KILL_SECONDS: Final = 30.0

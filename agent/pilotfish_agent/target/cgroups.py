@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pilotfish_agent.hardware._processes import read
+from pilotfish_agent.target.processes import read
 
 Match = Callable[[bytes], bool]
 _OPTIONS = frozenset({"rw", "ro", "xattr", "clone_children", "noprefix", "none", "all", "cpuset_v2_mode"})

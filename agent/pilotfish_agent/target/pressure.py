@@ -17,7 +17,7 @@ import select
 from collections.abc import Mapping
 from typing import Final
 
-from pilotfish_agent.hardware._group import Group
+from pilotfish_agent.target.group import Group
 from pilotfish_core.metrics import Reason
 
 WINDOW: Final = 2.0

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from pilotfish_agent.hardware._context import Refused, per_member
-from pilotfish_agent.hardware._ledger import Key
-from pilotfish_agent.hardware._procfs import parse_fields
-from pilotfish_agent.hardware._tree import Member, ProcessTree
+from pilotfish_agent.target.ledger import Key
+from pilotfish_agent.target.members import Refused, per_member
+from pilotfish_agent.target.procfs import parse_fields
+from pilotfish_agent.target.tree import Member, ProcessTree
 from pilotfish_core.clock import Clock
 
 Counts = tuple[float, float, float]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from pilotfish_agent.capture import ports
-from pilotfish_agent.hardware._procfs import Stat, parse_stat
+from pilotfish_agent.target.procfs import Stat, parse_stat
 
 OURS: Final = frozenset({"pf-agent", "pf-guard", "pf-stub", "pf-capture", "pf-nvml", "pf-worker"})
 """Command names of our own processes."""
