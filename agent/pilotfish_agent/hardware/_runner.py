@@ -7,7 +7,6 @@ from functools import partial
 from types import ModuleType
 
 from pilotfish_agent.hardware._context import TARGET, Collector, HardwareContext, HostContext, absent
-from pilotfish_agent.target.ledger import Key
 from pilotfish_core import registry
 from pilotfish_core.events import Event, Events
 from pilotfish_core.metrics import Metric, Reading, Sample
@@ -28,9 +27,6 @@ METRICS = (SUCCESS, DURATION)
 FAILED = Event("collector_failed", "warning", "A collector failed; its signals are absent until it runs again.")
 EVENTS = (FAILED,)
 PACKAGE = "pilotfish_agent.hardware"
-GROUP_EVERY = 5.0
-"""Seconds between looks whether the root is in other control groups: the kernel locks all groups for the answer, and
-after a second's sleep it is a tenth of what a sample costs. Another root is looked at at once."""
 
 
 class Runner:
@@ -59,8 +55,6 @@ class Runner:
         self._metrics: dict[str, tuple[Metric, ...]] = {name: part.METRICS for name, part in parts}
         self._every: dict[str, float] = {name: getattr(part, "EVERY", 0.0) for name, part in parts}
         self._rests: dict[str, tuple[float, list[Reading]]] = {}
-        self._grouped: Key | None = None  # the root whose control groups were looked at
-        self._next_group = 0.0
         # Of each collector: they say the same at nearly every sample.
         self._success = {name: Sample(SUCCESS, (name,), 1.0) for name in self._collectors}
 
@@ -71,7 +65,7 @@ class Runner:
         """
         readings: list[Reading] = []
         if isinstance(self._context, HardwareContext):
-            self._guarded("scan", partial(self._scan, self._context))
+            self._guarded("scan", partial(_scanned, self._context))
         began = self._context.clock.monotonic()
         for name, every in self._every.items():
             rests_until, found = self._rests.get(name, (0.0, []))
@@ -91,15 +85,6 @@ class Runner:
         if found is None:
             return ended, [*absent(name, self._metrics[name], "failed"), Sample(SUCCESS, (name,), 0.0), duration]
         return ended, [*found, self._success[name], duration]
-
-    def _scan(self, context: HardwareContext) -> Iterable[Reading]:
-        context.tree.scan()
-        root, now = context.tree.root, context.clock.monotonic()
-        key = None if root is None else root.key
-        if now >= self._next_group or key != self._grouped:
-            self._grouped, self._next_group = key, now + GROUP_EVERY
-            context.group.refresh()
-        return ()
 
     def _guarded(self, name: str, work: Callable[[], Iterable[Reading]]) -> Sequence[Reading] | None:
         """The readings of ``work``, None when it failed."""
@@ -123,6 +108,12 @@ def scope(part: ModuleType) -> str:
     """Of what a part speaks: its ``SCOPE``; most speak of a watched tree and say nothing."""
     found: str = getattr(part, "SCOPE", TARGET)
     return found
+
+
+def _scanned(context: HardwareContext) -> Iterable[Reading]:
+    context.tree.scan()
+    context.group.refresh()
+    return ()
 
 
 def _nothing() -> None:
