@@ -8,7 +8,7 @@ RULE = Rule(
     alert="PilotfishStateDiskFull",
     expr=(
         "pilotfish_state_disk_free_bytes < "
-        "clamp_min($state_disk_ratio * pilotfish_state_disk_size_bytes, $state_disk_bytes)"
+        "clamp_max($state_disk_ratio * pilotfish_state_disk_size_bytes, $state_disk_bytes)"
     ),
     severity="warning",
     hold="5m",
@@ -19,24 +19,26 @@ RULE = Rule(
         "Make room, or move it with --state-dir."
     ),
     settings=(
-        Setting("state_disk_ratio", "0.05", "share of the file system below which it is nearly full"),
-        Setting("state_disk_bytes", "104857600", "100 MiB: several times what an agent keeps, however small the disk"),
+        Setting("state_disk_ratio", "0.1", "share of the file system below which it is nearly full"),
+        Setting("state_disk_bytes", "1073741824", "1 GiB: more is room enough, however large the disk"),
     ),
     scenarios=(
         Scenario(
             {
-                f"pilotfish_state_disk_free_bytes{{{_AGENT}}}": "5e10x10 1073741824x20 5e10x20",
+                f"pilotfish_state_disk_free_bytes{{{_AGENT}}}": "5e10x10 536870912x20 5e10x20",
                 f"pilotfish_state_disk_size_bytes{{{_AGENT}}}": "1e11x60",
             },
-            (Check("14m"), Check("20m", (firing("job=pilotfish instance=a:7374", value="1Gi"),)), Check("40m")),
+            (Check("14m"), Check("20m", (firing("job=pilotfish instance=a:7374", value="512Mi"),)), Check("40m")),
         ),
-        # 5 % of 200 MB are 10 MB: too little to write anything.
+        # A twentieth of a large disk is room enough, a small one that is half empty is not full.
         Scenario(
             {
-                f"pilotfish_state_disk_free_bytes{{{_AGENT}}}": "1.1e8x10 52428800x20",
-                f"pilotfish_state_disk_size_bytes{{{_AGENT}}}": "2e8x60",
+                f"pilotfish_state_disk_free_bytes{{{_AGENT}}}": "1e11x30",
+                f"pilotfish_state_disk_size_bytes{{{_AGENT}}}": "4e12x30",
+                'pilotfish_state_disk_free_bytes{job="pilotfish",instance="b:7374"}': "33554432x10 4194304x20",
+                'pilotfish_state_disk_size_bytes{job="pilotfish",instance="b:7374"}': "67108864x30",
             },
-            (Check("10m"), Check("20m", (firing("job=pilotfish instance=a:7374", value="50Mi"),))),
+            (Check("10m"), Check("20m", (firing("job=pilotfish instance=b:7374", value="4Mi"),))),
         ),
     ),
 )
