@@ -333,7 +333,7 @@ def test_the_exits_ask_for_kills_before_the_collectors_have_run(tmp_path: Path) 
 def test_pressure_is_told_once_an_episode_and_counted_each_time(
     watch: Callable[[str], Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line when it begins, with the share of time since the sample before; a minute of quiet ends it."""
+    """One line when it begins, with the share of the last seconds; a minute of quiet ends it."""
     firing: list[list[str]] = []
     monkeypatch.setattr(pressure.Triggers, "armed", ("memory",))
     monkeypatch.setattr(pressure.Triggers, "fired", lambda _: firing.pop(0) if firing else [])
@@ -351,6 +351,22 @@ def test_pressure_is_told_once_an_episode_and_counted_each_time(
         ("memory_pressure", "warning", "serve", 0.25),
         ("memory_pressure", "warning", "serve", 0.25),
     ]
+
+
+def test_the_share_is_no_less_than_what_the_trigger_has_proved(
+    watch: Callable[[str], Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel adds to the sums every 2 s: at one sample a second they often stand still when a trigger fires."""
+    firing = [[], [], ["cpu", "memory"]]
+    monkeypatch.setattr(pressure.Triggers, "armed", ("cpu", "memory"))
+    monkeypatch.setattr(pressure.Triggers, "fired", lambda _: firing.pop(0))
+    watched = watch("cgroup-pod-v2")
+    with capture_logs() as lines:
+        for cpu in (1_000_000, 2_600_000, 2_600_000):
+            files = watched.proc / "4100/root/sys/fs/cgroup"
+            (files / "cpu.pressure").write_text(f"some avg10=1.00 avg60=0.30 avg300=0.00 total={cpu}\n")
+            watched.look(later=1)
+    assert {line["kind"]: line["waiting"] for line in lines} == {"cpu_pressure": 0.8, "memory_pressure": 0.07}
 
 
 def test_each_third_look_leaves_the_files_to_the_kernel(

@@ -6,6 +6,7 @@ kernel says by a trigger (`target/pressure.py`).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -43,7 +44,7 @@ ENABLE = {
     "not_supported": "control groups of version 2 (or hybrid), a kernel with CONFIG_PSI and without psi=0, and a group "
     "of the model's own (docs/control-group.md)",
 }
-_WORDS: Final = "The model's control group waits for %s; `waiting` is the share of time since the sample before."
+_WORDS: Final = "The model's control group waits for %s; `waiting` is the share of the last seconds, 2 or a few more."
 BEGAN: Final = {
     "cpu": Event("cpu_pressure", "info", _WORDS % "CPUs, or for its next period"),
     "memory": Event("memory_pressure", "warning", _WORDS % "memory: its limit, or the host's memory, is too small"),
@@ -68,7 +69,7 @@ class _Pressure:
         self._sums: list[Reading] = []
         self._fired = dict.fromkeys(THRESHOLDS, 0)
         self._last_fired: dict[str, float] = {}
-        self._before: dict[str, tuple[float, float]] = {}
+        self._past: dict[str, deque[tuple[float, float]]] = {resource: deque() for resource in THRESHOLDS}
 
     def collect(self) -> Iterable[Reading]:
         return self._readings.collect(self._read)
@@ -81,7 +82,8 @@ class _Pressure:
             self._of = group.identity
             self._triggers.arm(group)
             self._sums = []
-            self._before.clear()
+            for past in self._past.values():
+                past.clear()
         fired = self._triggers.fired()
         self._looks += 1
         if fired or not self._sums or not self._triggers.armed or self._looks % REST:
@@ -97,24 +99,35 @@ class _Pressure:
             yield self._readings.count(WAITING, group.identity, some, resource)
             if full is not None:
                 yield self._readings.count(STALLED, group.identity, full, resource)
+            self._keep(resource, now, some)
             if resource in fired:
-                self._tell(resource, now, some)
-            self._before[resource] = now, some
+                self._tell(resource, now)
 
     def _counted(self) -> Iterable[Reading]:
         if not self._triggers.armed:
             return self._readings.absent(next(iter(self._triggers.refused.values()), "not_supported"), FIRED)
         return [self._readings.count(FIRED, None, self._fired[r], r) for r in self._triggers.armed]
 
-    def _tell(self, resource: str, now: float, some: float) -> None:
+    def _tell(self, resource: str, now: float) -> None:
         """Counts a trigger, and writes a line when pressure has begun."""
         self._fired[resource] += 1
         began = now - self._last_fired.get(resource, -QUIET) >= QUIET
         self._last_fired[resource] = now
         if began and self._context.events is not None:
-            then, before = self._before.get(resource, (now - WINDOW, some - THRESHOLDS[resource]))
-            waiting = round((some - before) / max(now - then, 0.001), 2)
+            waiting = round(max(self._lately(resource), THRESHOLDS[resource] / WINDOW), 2)
             self._context.events.emit(BEGAN[resource], target=self._context.target, waiting=waiting)
+
+    def _keep(self, resource: str, now: float, some: float) -> None:
+        """The last seconds: a window at least, unless what is before it is of before a pause."""
+        past = self._past[resource]
+        past.append((now, some))
+        while len(past) > 2 and (past[1][0] <= now - WINDOW or past[0][0] < now - REST * WINDOW):
+            past.popleft()
+
+    def _lately(self, resource: str) -> float:
+        """Share of time, as the sums say. They rise every 2 s only, so may lag behind what the trigger has proved."""
+        (then, before), (now, some) = self._past[resource][0], self._past[resource][-1]
+        return (some - before) / (now - then) if now > then else 0.0
 
 
 def make(context: HardwareContext) -> Collector:
