@@ -119,7 +119,7 @@ def _memory(document: Mapping[str, Any]) -> Iterator[str]:
         for one in told["left_out"][:_SHOWN]:
             yield f"  without  pid {one['pid']} of {one['resident'] / _MIB:,.1f} MiB: {_WHY[one['why']]}"
         if len(told["left_out"]) > _SHOWN:
-            yield f"  and      {len(pss['left_out']) - _SHOWN} more: see --json"
+            yield f"  and      {len(told['left_out']) - _SHOWN} more: see --json"
 
 
 def _models(document: Mapping[str, Any]) -> Iterator[str]:
