@@ -258,13 +258,14 @@ class Card:
 
     joules: float = 1000.0
     up: bool = True
+    uuid: str = "GPU-1"
     processes: tuple[GpuProcess, ...] = (GpuProcess(10, 3 << 30, 0.3), GpuProcess(99, 1 << 30, 0.1))
 
     @property
     def report(self) -> GpuReport:
         """The last report."""
         values = (GpuValue("gpu_energy_joules_total", self.joules),) if self.up else ()
-        return GpuReport((Gpu("GPU-1", "0", "H200", "580", self.up, values, (), self.processes),), reason=None)
+        return GpuReport((Gpu(self.uuid, "0", "H200", "580", self.up, values, (), self.processes),), reason=None)
 
 
 def with_card(folder: Path, card: Card) -> tuple[HardwareContext, Callable[[], dict[object, object]]]:
@@ -309,6 +310,18 @@ def test_a_gpu_that_the_model_takes_later_charges_nothing_for_before(tmp_path: P
     assert read() == {("gpu",): pytest.approx(10.0)}
     card.up, card.joules = True, 4.0
     assert read()["gpu",] == pytest.approx(14.0)
+
+
+def test_gpus_long_gone_are_forgotten(tmp_path: Path) -> None:
+    """Of which the report speaks no more; the sum stays."""
+    card = Card()
+    surroundings, _ = with_card(tmp_path, card)
+    collector = energy.make(surroundings)
+    for number in range(100):
+        card.uuid, card.joules = f"GPU-{number // 2}", 1000.0 + 100.0 * (number % 2)
+        found = values(collector.collect())
+    assert found["gpu"] == pytest.approx(50 * 75.0)
+    assert collector._gpus._before == {"GPU-49": 1100.0}  # type: ignore[attr-defined]
 
 
 def test_closing_leaves_no_descriptor(tmp_path: Path) -> None:

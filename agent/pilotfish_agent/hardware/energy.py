@@ -108,9 +108,7 @@ class _Gpus:
     def joules(self) -> tuple[float | None, frozenset[str]]:
         """Since the agent started, None as long as no GPU could be divided; and the methods that are in use now."""
         uses = self._use.now()
-        grown = {
-            gpu.uuid: self._grown(gpu.uuid, joules) for gpu in uses.report.gpus if (joules := _energy(gpu)) is not None
-        }
+        grown = self._grown(uses.report.gpus)
         methods = set()
         for gpu, use in uses.gpus:
             part = attribution.energy(grown[gpu.uuid], use) if gpu.uuid in grown else None
@@ -119,11 +117,18 @@ class _Gpus:
                 methods.add(part[1])
         return self._total, frozenset(methods)
 
-    def _grown(self, uuid: str, now: float) -> float:
-        """Since the last reading; of every GPU, lest one that the model takes later charges it for the time before."""
-        before = self._before.get(uuid, now)
-        self._before[uuid] = now
-        return now - before if now >= before else now  # the driver's counter begins anew when it is reloaded
+    def _grown(self, gpus: Iterable[Gpu]) -> dict[str, float]:
+        """Joules since the last reading; of every GPU, lest one that the model takes later pays for the time before."""
+        grown: dict[str, float] = {}
+        before, self._before = self._before, {}
+        for gpu in gpus:
+            now = _energy(gpu)
+            last = before.get(gpu.uuid, now)
+            if now is not None and last is not None:
+                grown[gpu.uuid] = now - last if now >= last else now  # the driver's counter began anew: a reload
+            if (kept := last if now is None else now) is not None:  # one that is lost may come back
+                self._before[gpu.uuid] = kept
+        return grown
 
 
 def _energy(gpu: Gpu) -> float | None:
