@@ -179,6 +179,40 @@ def test_every_metric_is_given_or_a_gap(monkeypatch: pytest.MonkeyPatch) -> None
     assert dict(gpu.gaps)["gpu_tensor_active_ratio"] == "not_supported"
 
 
+@pytest.mark.parametrize(
+    ("call", "answer", "gap"),
+    [
+        ("amdsmi_get_gpu_activity", None, "gpu_utilization_ratio"),
+        ("amdsmi_get_temp_metric", "N/A", "gpu_temperature_celsius"),
+        ("amdsmi_get_power_info", {"current_socket_power": "unknown"}, "gpu_power_watts"),
+        ("amdsmi_get_energy_count", KeyError("power"), "gpu_energy_joules_total"),
+        ("amdsmi_get_link_metrics", {"num_links": 1, "links": None}, "gpu_nvlink_bytes_total"),
+        ("amdsmi_get_gpu_process_list", ["handle"], "process_gpu_memory_bytes"),
+        ("amdsmi_get_gpu_driver_info", "6.12", ""),
+    ],
+)
+def test_an_answer_in_another_form_costs_that_number_alone(
+    monkeypatch: pytest.MonkeyPatch, call: str, answer: object, gap: str
+) -> None:
+    """Versions of the library differ; a number that it lost must not end the process that reads all GPUs."""
+    machine = Machine(monkeypatch, **{call: answer})
+    machine.backend.open()
+    gpu = machine.read()
+    assert dict(gpu.gaps).get(gap) == ("failed" if gap else None)
+    assert values(gpu)["gpu_memory_used_bytes", None] == 64 << 30
+
+
+def test_a_library_without_a_kind_of_number_has_not_that_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock, a place of a sensor that a version does not name."""
+    machine = Machine(monkeypatch)
+    monkeypatch.setattr(machine.library, "AmdSmiTemperatureType", IntEnum("T", {"JUNCTION": 1}), raising=False)
+    monkeypatch.setattr(machine.library, "AmdSmiClkType", IntEnum("C", {"GFX": 0}), raising=False)
+    machine.backend.open()
+    gpu = machine.read()
+    assert dict(gpu.gaps)["gpu_temperature_celsius"] == "failed"
+    assert [v.label for v in gpu.values if v.name == "gpu_clock_hertz"] == ["graphics"]
+
+
 def test_an_older_library_with_other_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """6.0 said `power` and `cur_clk`, knew average power only, and had no link metrics."""
     machine = Machine(

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pilotfish_agent.gpu.backend import BackendError
 from pilotfish_agent.gpu.report import Gpu, GpuProcess, GpuValue
@@ -51,6 +51,7 @@ _MICROWATTS: Final = 100_000
 """The power cap is in W on a hypervisor's host and in uW elsewhere: no card has 100 kW, none has 0.1 W."""
 
 
+T = TypeVar("T")
 _Probe = tuple[tuple[str, ...], Callable[[], Iterator[GpuValue]]]
 """Metrics, and what asks for their values."""
 
@@ -156,7 +157,7 @@ class _Device:
         throttling: _Probe = ("gpu_throttle_seconds_total",), partial(self._throttling, now)
         for names, probe in (*self._probes, throttling):
             try:
-                values += probe()
+                values += _understood(partial(_all, probe))
             except _GapError as gap:
                 gaps |= dict.fromkeys(names, gap.reason)
         before, self._known = self._known, replace(self._known, at=now)
@@ -164,7 +165,7 @@ class _Device:
             return replace(before, up=False, processes=None, at=now)
         processes: tuple[GpuProcess, ...] | None = None
         try:
-            processes = tuple(map(_process, self._ask("amdsmi_get_gpu_process_list")))
+            processes = _understood(lambda: tuple(map(_process, self._ask("amdsmi_get_gpu_process_list"))))
         except _GapError as gap:
             gaps["process_gpu_memory_bytes"] = gap.reason
         return replace(self._known, values=tuple(values), gaps=tuple(gaps.items()), processes=processes)
@@ -184,7 +185,7 @@ class _Device:
 
     def _told(self, call: str, key: str) -> str:
         try:
-            return str(_of(self._ask(call), key))
+            return str(_understood(lambda: _of(self._ask(call), key)))
         except _GapError:
             return ""
 
@@ -224,7 +225,7 @@ class _Device:
             try:
                 told = self._ask("amdsmi_get_clock_info", getattr(self._smi.AmdSmiClkType, kind))
                 found.append(GpuValue("gpu_clock_hertz", _number(told, "clk", "cur_clk") * 1e6, label))
-            except _GapError:
+            except (_GapError, AttributeError):  # a clock that this GPU, or this version, does not have
                 continue
         if not found:
             raise _GapError("not_supported")
@@ -253,6 +254,22 @@ class _Device:
             share = (ticks[name] - before[name]) / passed if passed > 0 else 0.0
             self._throttled[label] += min(max(share, 0.0), 1.0) * (now - self._known.at)
             yield GpuValue("gpu_throttle_seconds_total", self._throttled[label], label, counted_here=True)
+
+
+def _understood(answer: Callable[[], T]) -> T:
+    """What ``answer`` gives; an answer in a form that we do not know costs its number, not the reading process.
+
+    Raises:
+        _GapError: there is none, or it is of another form: versions of the library differ.
+    """
+    try:
+        return answer()
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise _GapError("failed") from None
+
+
+def _all(probe: Callable[[], Iterator[GpuValue]]) -> list[GpuValue]:
+    return list(probe())
 
 
 def _of(told: Mapping[str, Any], *names: str) -> Any:
