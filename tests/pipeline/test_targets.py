@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from pilotfish_agent.hardware._context import HostContext
+from pilotfish_agent.pipeline import startup
 from pilotfish_agent.pipeline.startup import DURATION, StartUps
 from pilotfish_agent.pipeline.targets import Wanted, Watched
 from pilotfish_agent.probe._runner import SUCCESS
@@ -37,10 +38,16 @@ def port() -> int:
 def serve(port: int) -> subprocess.Popen[bytes]:
     """A process that listens."""
     model = subprocess.Popen((sys.executable, "-I", "-S", "-c", SERVES, str(port)))
+    until_it_listens(port)
+    return model
+
+
+def until_it_listens(port: int) -> None:
+    """Waits for a process on a port."""
     for _ in range(1000):
         with socket.socket() as client:
             if client.connect_ex(("127.0.0.1", port)) == 0:
-                return model
+                return
         time.sleep(0.01)
     raise AssertionError("the model does not listen")
 
@@ -96,19 +103,21 @@ def phases(readings: list[Reading]) -> dict[str, float]:
     return {str(r.labels[1]): r.value for r in readings if isinstance(r, Sample) and isinstance(r.value, float)}
 
 
-def test_a_start_is_measured_by_the_kernels_clock() -> None:
+def test_a_start_is_measured_by_the_kernels_clock(port: int) -> None:
     """Spawn, load by our own look at the ports, initialise by the first good call: an error is no sign of readiness."""
-    child = subprocess.Popen(("sleep", "60"))
+    child = subprocess.Popen((sys.executable, "-I", "-S", "-c", f"input(); {SERVES}", str(port)), stdin=subprocess.PIPE)
+    assert child.stdin is not None
     clock = SystemClock()
     key = (child.pid, start_time(child.pid) or 0)
     wanted = Wanted("m", key, None, launched=clock.wall())
     watched = Watched(wanted, host=HostContext(clock), events=Events(clock))
     sample(watched)
-    ports: dict[str, frozenset[int]] = {}
-    starts = StartUps([watched], clock, lambda: ports)
+    starts = StartUps([watched], clock)
     assert set(phases(starts.see([]))) == {"spawn"}
     assert set(phases(starts.see([]))) == {"spawn"}, "it is told as long as the process is there"
-    ports["m"] = frozenset({1})
+    child.stdin.write(b"\n")
+    child.stdin.close()
+    until_it_listens(port)
     assert set(phases(starts.see([calls("503", 4.0)]))) == {"spawn", "load"}
     assert set(phases(starts.see([calls("503", 5.0)]))) == {"spawn", "load"}
     told = phases(starts.see([calls("503", 5.0), calls("200", 1.0)]))
@@ -124,10 +133,24 @@ def test_a_start_is_measured_by_the_kernels_clock() -> None:
     watched.close()
 
 
-def test_ports_are_looked_at_where_nobody_else_does(watched: Watched, port: int) -> None:
-    """Without a capture; a readiness probe that passes ends the start."""
+def test_an_agent_that_is_started_anew_tells_no_start_it_has_not_seen(
+    watched: Watched, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model served already when this agent came; only a young one may have just begun."""
+    monkeypatch.setattr(startup, "YOUNG_SECONDS", -1.0)
+    model = serve(port)
     sample(watched)
-    starts = StartUps([watched], SystemClock(), lambda: None)
+    starts = StartUps([watched], SystemClock())
+    for _ in range(3):
+        assert phases(starts.see([calls("200", 1.0)])) == {}
+    model.kill()
+    model.wait()
+
+
+def test_ports_are_looked_at_and_a_probe_ends_the_start(watched: Watched, port: int) -> None:
+    """One that has not passed does not."""
+    sample(watched)
+    starts = StartUps([watched], SystemClock())
     starts.see([])
     model = serve(port)
     sample(watched)

@@ -7,7 +7,7 @@ the first call with a good answer, whichever comes first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -112,25 +112,17 @@ class StartUps:
     Args:
         targets: which.
         clock: for the slower looks, and for the age of what was launched.
-        ports: the ports of the targets by name, as somebody has found them; None where nobody looks: then we do.
         proc: where the proc file system is.
     """
 
-    def __init__(
-        self,
-        targets: Sequence[Watched],
-        clock: Clock,
-        ports: Callable[[], Mapping[str, frozenset[int]] | None],
-        proc: str = "/proc",
-    ) -> None:
+    def __init__(self, targets: Sequence[Watched], clock: Clock, proc: str = "/proc") -> None:
         self._targets = targets
         self._clock = clock
-        self._ports = ports
         self._uptime = KeptFile(f"{proc}/uptime")
         self._starts = {target.name: StartUp() for target in targets}
         self._finders = {target.name: PortFinder(proc=proc) for target in targets}
         self._launched = {target.name: target.launched for target in targets if target.launched is not None}
-        self._next_look = 0.0
+        self._next_look = {target.name: 0.0 for target in targets}
 
     def see(self, samples: Iterable[Sample]) -> list[Reading]:
         """What is known, after these samples of one moment."""
@@ -159,16 +151,16 @@ class StartUps:
                 start.phases["spawn"] = max(age - (self._clock.wall() - launched), 0.0)
 
     def _listens(self, target: Watched, age: float) -> bool | None:
-        """Whether a target that has not listened yet does; None where that is not looked at now."""
-        ports = self._ports()
-        if ports is not None:
-            return bool(ports.get(target.name))
+        """Whether a target that has not listened yet does; None where that is not looked at now, or not known.
+
+        What the capture knows of ports is of a look that may be older than the process.
+        """
         now = self._clock.monotonic()
-        if age > HASTE_SECONDS and now < self._next_look:
+        if age > HASTE_SECONDS and now < self._next_look[target.name]:
             return None
-        self._next_look = now + LATER_SECONDS
+        self._next_look[target.name] = now + LATER_SECONDS
         looked = self._finders[target.name].look(tuple(m.pid for m in target.tree.living))
-        return None if looked.denied and not looked.ports else bool(looked.ports)
+        return True if looked.ports else False if looked.whole and not looked.denied else None
 
 
 def _answered(samples: Iterable[Sample]) -> dict[str, float]:

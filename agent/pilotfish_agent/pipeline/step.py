@@ -149,7 +149,7 @@ class Pipeline:
             decoders=decoders,
         )
         self._starts = Starts()
-        self._startups = StartUps(targets, clock, lambda: capture.view.by_target if capture.wanted else None)
+        self._startups = StartUps(targets, clock)
         self._models: dict[str, WatchedModel] = {}
         self._given_to: str | None = None
         self._expected = budget.remembered(terms.folder, clock.wall())
