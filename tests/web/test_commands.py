@@ -83,7 +83,7 @@ def test_status_has_the_gpus_and_of_the_vital_signs_what_is_not_well() -> None:
         "\n".join(lines)
     )
     assert "warning    Throttled: 40 % (of CPU periods: the limit is too small, in the last 5 min)" in lines
-    assert "critical   OOM kills: 2" in lines
+    assert "critical   OOM kills: 3 (1 in the last 5 min)" in lines
     assert not any("CPU limit" in line for line in lines)
 
 

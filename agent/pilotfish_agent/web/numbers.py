@@ -17,6 +17,7 @@ COUNTERS: Final = tuple(
     for name in (
         "cgroup_cpu_periods",
         "cgroup_cpu_throttled_periods",
+        "cgroup_oom_kills",
         "cgroup_pressure_stalled_seconds",
         "cgroup_pressure_waiting_seconds",
         "gpu_throttle_seconds",

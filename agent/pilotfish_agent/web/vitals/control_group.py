@@ -26,7 +26,9 @@ def vitals(numbers: Numbers, target: str) -> Iterator[Vital]:
     yield from _pressure(numbers, target)
     kills = numbers.total("cgroup_oom_kills_total", target=target)
     if kills is not None:
-        yield Vital("OOM kills", f"{kills:,.0f}", tone="critical" if kills else "")
+        lately = numbers.risen("cgroup_oom_kills_total", target=target)
+        note = f"{lately:,.0f} in the last 5 min" if lately else "since the group began" if kills else ""
+        yield Vital("OOM kills", f"{kills:,.0f}", note, "critical" if lately else "")
 
 
 def _throttled(numbers: Numbers, target: str) -> Iterator[Vital]:

@@ -11,7 +11,6 @@ from pilotfish_agent.web.vitals._vital import Vital
 WAITING: Final = 0.1
 """Of the CPU time in use, above which waiting for a CPU is marked; as on the Hardware dashboard."""
 _ROLES: Final = 4
-_PHASES: Final = ("load", "initialise")
 
 
 def vitals(numbers: Numbers, trees: Sequence[Mapping[str, Any]]) -> Iterator[Vital]:
@@ -22,10 +21,10 @@ def vitals(numbers: Numbers, trees: Sequence[Mapping[str, Any]]) -> Iterator[Vit
     started = numbers.most("process_start_time_seconds")
     if started is not None and numbers.snapshot.at > started:
         yield Vital("Running for", duration(numbers.snapshot.at - started))
-    phases = [(phase, numbers.most("model_startup_duration_seconds", phase=phase)) for phase in _PHASES]
-    told = [f"{phase} {duration(seconds)}" for phase, seconds in phases if seconds]
-    if told:
-        yield Vital("Start-up", ", ".join(told))
+    load, ready = (numbers.most("model_startup_duration_seconds", phase=phase) for phase in ("load", "initialise"))
+    if load is not None:
+        answered = "" if ready is None else f"; first good answer or probe {duration(ready)} later"
+        yield Vital("Start-up", duration(load), f"until it listened{answered}")
     yield from _cpu(numbers)
     memory = numbers.total("process_resident_memory_bytes")
     if memory is not None:
