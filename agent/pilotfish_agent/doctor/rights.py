@@ -26,7 +26,7 @@ def check(situation: Situation) -> Iterator[Finding]:
         words = f"{gives}; denied: {', '.join(denied)}"
         enable = f"run as uid {situation.uid}, or in tier 2"
         if situation.same_user:
-            enable = "the process holds more capabilities than we, or may not be traced: tier 2"
+            enable = "the process has another group, or more capabilities than we, or may not be traced: tier 2"
         yield Finding(LOOK, "missing", "permission", words, enable)
     else:
         yield Finding(LOOK, "works", words=gives)
