@@ -18,6 +18,8 @@ BEGIN: Final = "<!-- Made by `make bench`; edits below are lost. -->"
 SHOWN: Final = {
     "launch: CPU to the model's first instruction, clean venv": "`run`: CPU before the model's first instruction",
     "resident memory and idle CPU, drift on 20 features": "memory and idle CPU of all processes, drift on 20 features",
+    "one sample of 9 processes, at the real pace": "hardware: CPU of one sample of 9 processes",
+    "control group: CPU of one sample (hybrid: limits, throttling, memory, kills, pressure)": "hardware: of its group",
     "CPU of one scrape, 20 features": "CPU of one scrape",
     "detector: CPU a stream-tick": "drift: CPU of one stream in one tick",
     "sdk observe cost": "SDK: CPU of one `observe` of 16 features, in the model's process",

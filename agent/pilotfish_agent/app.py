@@ -1,7 +1,7 @@
 """The agent: the composition root. Only this file knows all parts; see docs/architecture.md for who does what.
 
-The event loop serves HTTP and keeps time. Everything that takes CPU (draining, drift, sampling) is one step of the
-pipeline in one thread; the intake's socket has a thread of its own, because the kernel queues eleven datagrams only.
+The event loop serves HTTP. Everything that takes CPU (draining, drift, sampling) is one step of the pipeline in a
+thread that keeps time; the intake's socket has a thread of its own, because the kernel queues eleven datagrams only.
 """
 
 from __future__ import annotations

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks import bars
+from benchmarks import bars, overhead
 from benchmarks.bars import Result, bar, rows
 
+HERE = pathlib.Path(bars.__file__).parent
 Run = Callable[..., tuple[int, list[str]]]
 
 
@@ -83,8 +84,15 @@ def test_slow_rows_are_kept_with_their_commit(run: Run, tmp_path: pathlib.Path) 
     assert line.split("\t")[1:4] == ["BAR", "slow", "60 s"]
 
 
-def test_the_rows_of_the_first_group_are_found() -> None:
+@pytest.mark.parametrize("group", ["walking", "hardware"])
+def test_the_rows_of_a_group_are_found(group: str) -> None:
     """The folder is the registry; names are unique."""
-    found = list(rows("walking"))
+    found = list(rows(group))
     assert len({r.name for r in found}) == len(found) > 30
     assert {r.slow for r in found} == {True, False}
+
+
+def test_what_the_overhead_page_shows_are_rows_of_bars() -> None:
+    """By name: a row that is renamed would be missing at the end of `make bench`."""
+    known = {r.name for group in bars.GROUPS if (HERE / group).is_dir() for r in rows(group)}
+    assert overhead.SHOWN.keys() <= known
