@@ -186,3 +186,23 @@ def test_names_cannot_move_the_cursor() -> None:
     plain = "\n".join(doctor.screen(document, color=False))
     assert "\033" not in plain
     assert "\033[31mno  \033[0m" in "\n".join(doctor.screen(document, color=True))
+
+
+def test_what_is_missing_for_one_reason_is_one_line() -> None:
+    """A machine without a GPU has 18 metrics less, and one thing to be told."""
+    gone = [asdict(Finding(f"pilotfish_gpu_{n}", "missing", "not_installed", "gpu: none", "get one")) for n in "abcd"]
+    pair = [asdict(Finding(name, "missing", "permission", "io: closed")) for name in ("r", "w")]
+    document = {
+        "version": "1",
+        "kernel": "6",
+        "user": {"uid": 1, "capabilities": []},
+        "target": {"pid": None, "name": None, "uid": None, "words": ""},
+        "areas": {"x": {"title": "X", "findings": [*gone, *pair]}},
+    }
+    lines = list(doctor.screen(document, color=False))
+    assert lines[-4:] == [
+        "  no    gpu_a and 3 more  not_installed: gpu: none",
+        "                          -> get one",
+        "  no    r                 permission: io: closed",
+        "  no    w                 permission: io: closed",
+    ]

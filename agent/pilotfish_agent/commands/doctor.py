@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
@@ -104,7 +105,7 @@ def screen(document: dict[str, Any], *, color: bool) -> Iterator[str]:
     if target["words"]:
         yield f"target: {_clean(target['words'])}"
     for area in document["areas"].values():
-        findings = [Finding(**f) for f in area["findings"]]
+        findings = list(_folded(Finding(**f) for f in area["findings"]))
         wide = max((len(_short(f.name)) for f in findings), default=0)
         yield ""
         yield area["title"]
@@ -113,6 +114,16 @@ def screen(document: dict[str, Any], *, color: bool) -> Iterator[str]:
             again = finding.enable == told  # one remedy for many signals is told once
             yield from _lines(replace(finding, enable="") if again else finding, wide, color=color)
             told = finding.enable
+
+
+def _folded(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """What is missing for one reason is one line: a machine without a GPU has 18 metrics less."""
+    for _, group in itertools.groupby(findings, key=lambda f: (f.state, f.reason, f.words, f.enable)):
+        first, *more = group
+        if first.state == "missing" and len(more) > 1:
+            yield replace(first, name=f"{_short(first.name)} and {len(more)} more")
+        else:
+            yield from (first, *more)
 
 
 def _lines(finding: Finding, wide: int, *, color: bool) -> Iterator[str]:
