@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from pilotfish_agent.gpu import attribution
@@ -174,7 +175,8 @@ def _open_nodes(member: Member, limit: int) -> tuple[int, frozenset[int]]:
     found: set[int] = set()
     folder = member.files.open("fd")
     try:
-        names = os.listdir(folder)[:limit]
+        with os.scandir(folder) as entries:  # in pieces: a list of a million would take half a second
+            names = [entry.name for entry in islice(entries, limit)]
         for name in names:
             with suppress(FileNotFoundError):  # closed meanwhile
                 if node := _NODE.match(os.readlink(name, dir_fd=folder)):
