@@ -2,7 +2,8 @@
 
 CPU is the process's own clock, in nanoseconds, ended threads included, and that of its children; once all of them have
 settled. PSS is read when the CPU has been told. The agent does what it does by default: every hardware collector each
-second, and the drift of 20 features and the prediction of a model that sends its rows.
+second, and the drift of 20 features and the prediction of a model that sends its rows. The dependence of the rows is
+given, as it is by a reference in time order: a job that measures it would run once in the agent's life, or in this run.
 """
 
 from __future__ import annotations
@@ -117,12 +118,19 @@ class Program:
 
 
 def cpu_seconds(pid: int) -> float:
-    """The CPU clock of another process, all its threads that ever ran: clock_getcpuclockid(3)."""
-    return time.clock_gettime(~pid << 3 | 2)
+    """The CPU clock of another process, all its threads that ever ran: clock_getcpuclockid(3); 0 when it has gone."""
+    try:
+        return time.clock_gettime(~pid << 3 | 2)
+    except OSError:
+        return 0.0
 
 
 def rollup(pid: int) -> str:
-    return pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    """Its memory; nothing when it has gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 @contextmanager
@@ -267,6 +275,7 @@ def beside(scrapes: int) -> Result:
     with ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pilotfish-side-")))
         own = {"PILOTFISH_RUNTIME_DIR": f"{folder}/run", "PILOTFISH_STATE_DIR": f"{folder}/state", "HOME": str(folder)}
+        own["PILOTFISH_DRIFT_DEPENDENCE"] = "1"
         reference(folder)
         root = stack.enter_context(model(folder, own))
         ports = free_ports(6)
