@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from pilotfish_agent.capture import packets
-from pilotfish_agent.capture.flows_state import MASK, SECOND, Flow, Half, Talk, nowhere, serial
+from pilotfish_agent.capture.flows_state import FAR, MASK, SECOND, Flow, Half, Talk, nowhere, serial
 from pilotfish_agent.capture.packets import ACK, FIELDS, FIN, PLAIN, RST, SYN, UNUSUAL, Buffer
 from pilotfish_agent.capture.ring import NETWORK, PACKET
 
@@ -27,8 +27,6 @@ HELD_SEGMENTS: Final = 64
 HELD_BYTES: Final = 256 << 10
 """Of one direction; `ALL_HELD_BYTES` of all."""
 ALL_HELD_BYTES: Final = 4 << 20
-FAR: Final = 1 << 30
-"""The largest window of TCP: a sequence number farther away is of another time."""
 NEAR: Final = 1 << 20
 """A SYN that is late belongs to bytes that are not farther on."""
 IDLE_ROUNDS: Final = 60
@@ -129,16 +127,16 @@ class Flows:
         if flow.over:
             self.counters["late"] += 1
             return
-        if half.next >= 0 and 0 < serial(seq, half.next) < FAR:
-            if begin < stop:
-                self._hold(half, seq, memory[begin:stop], ack if flags & ACK else -1, now)
-        else:
-            if flags & ACK:
-                self._acknowledged(half.peer, ack, now)
-            if half.flow.over:
+        early = half.misses(seq)
+        if not early and flags & ACK:
+            self._acknowledged(half.peer, ack, now)
+            if flow.over:
                 return  # the server's end, which was waiting for bytes that we have lost
-            if begin < stop:
-                self._bytes(half, seq, memory, begin, stop, now)
+            early, ack = half.misses(seq), -1  # what waited there may have told where this direction is
+        if begin < stop and early:
+            self._hold(half, seq, memory[begin:stop], ack if flags & ACK else -1, now)
+        elif begin < stop:
+            self._bytes(half, seq, memory, begin, stop, now)
         if flags & FIN and not cut:
             fin = (seq + stop - begin) & MASK
             half.fin = fin if serial(fin, half.next) >= 0 else -1

@@ -11,6 +11,8 @@ from pilotfish_agent.capture.packets import Buffer
 SECOND: Final = 1_000_000_000
 MASK: Final = 0xFFFFFFFF
 """Sequence numbers are modulo 2^32."""
+FAR: Final = 1 << 30
+"""The largest window of TCP: a sequence number farther away is of another time."""
 
 
 class Talk(Protocol):
@@ -53,6 +55,10 @@ class Half:
         self.feed: Callable[[Buffer, int, int, int], None] = nowhere
         self.held: list[tuple[int, bytes, int, int]] = []
         self.held_bytes = self.since = 0
+
+    def misses(self, seq: int) -> bool:
+        """Whether bytes before ``seq`` are still to come."""
+        return self.next >= 0 and 0 < serial(seq, self.next) < FAR
 
 
 class Flow:
