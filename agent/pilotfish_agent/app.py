@@ -252,11 +252,12 @@ class Agent:
             if self._failures >= FAILURES:
                 self._leave(1)
             return FAILED_SECONDS
-        if around.clock.monotonic() - self._alive < ALIVE_SECONDS + LATE_SECONDS:
-            around.heart.beat()
-        if self._told and (now := self._watching()) != self._told:
-            self._told = now
-            around.heart.tell(now)
+        if self._told:  # who hears of it has been told that we are ready
+            if around.clock.monotonic() - self._alive < ALIVE_SECONDS + LATE_SECONDS:
+                around.heart.beat()
+            if (now := self._watching()) != self._told:
+                self._told = now
+                around.heart.tell(now)
         self._mind_memory()
         return self._pipeline.rest()
 

@@ -130,7 +130,7 @@ class Flows:
         early = half.misses(seq)
         if not early and flags & ACK:
             self._acknowledged(half.peer, ack, now)
-            if flow.over:
+            if half.flow.over:
                 return  # the server's end, which was waiting for bytes that we have lost
             early, ack = half.misses(seq), -1  # what waited there may have told where this direction is
         if begin < stop and early:
