@@ -293,7 +293,7 @@ def test_without_permission_to_look_it_is_absent_for_that(tmp_path: Path, monkey
 
 
 def test_descriptors_are_looked_at_each_ten_seconds_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And never on the host, where the list says it all."""
+    """And never where the list says it all: on the host, and where a newer driver names our own PIDs."""
     looks: list[str] = []
     real = ProcessFiles.open
 
@@ -313,6 +313,10 @@ def test_descriptors_are_looked_at_each_ten_seconds_only(tmp_path: Path, monkeyp
     assert len(looks) == 4
     host = Model(_folder(tmp_path), A).on_the_host().use()
     host.now()
+    assert len(looks) == 4
+    model.reports(replace(A, processes=(GpuProcess(10, GIB, 0.25),)))
+    model.surroundings.clock.advance(_gpu_use.LOOK_EVERY)
+    assert use.now().by_uuid["GPU-aaaa"].method == "pid"
     assert len(looks) == 4
 
 

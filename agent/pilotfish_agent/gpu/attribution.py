@@ -77,17 +77,26 @@ def attribute(gpus: Iterable[Gpu], members: Collection[int], hints: Hints) -> tu
     found: dict[str, Use] = {}
     reason: Reason = "no_data"
     units = _units(gpus)
-    listed = {process.pid for gpu in units for process in gpu.processes or ()} - {0}  # 0: of another namespace
-    comparable = hints.initial or (bool(listed) and listed <= hints.visible)
+    ours = comparable(listed(units), hints)
     for gpu in units:
-        part = _listed(gpu, members, hints, comparable=comparable)
-        if isinstance(part, str) and not comparable:
+        part = _listed(gpu, members, hints, comparable=ours)
+        if isinstance(part, str) and not ours:
             part = _alone(gpu, members, hints) or part
         if isinstance(part, Use):
             found[gpu.uuid] = part
         elif reason == "no_data":
             reason = part
     return found, reason
+
+
+def listed(gpus: Iterable[Gpu]) -> frozenset[int]:
+    """The PIDs that the driver names; 0 stands for processes of another namespace."""
+    return frozenset(process.pid for gpu in _units(gpus) for process in gpu.processes or ()) - {0}
+
+
+def comparable(pids: frozenset[int], hints: Hints) -> bool:
+    """Whether a driver that names ``pids`` speaks of the same PIDs as we: then nothing else must be known."""
+    return hints.initial or (bool(pids) and pids <= hints.visible)
 
 
 def _units(gpus: Iterable[Gpu]) -> list[Gpu]:

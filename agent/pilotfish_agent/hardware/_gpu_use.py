@@ -3,7 +3,8 @@
 A list whose PIDs are not ours needs more than PIDs (gpu/attribution.py): the numbers that the model's processes have in
 namespaces below ours, which of them have a GPU open (`fd`), and which GPUs their container was given by name
 (`environ`). The last two may be read by the same user, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH. They are read
-each 10 s only, and never in the host's own PID namespace, where the list says it all.
+each 10 s only, and never where the list says it all: in the host's own PID namespace, and where it names processes of
+ours alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
@@ -67,7 +68,7 @@ class GpuUse:
     def __init__(self, context: HardwareContext) -> None:
         self._context = context
         self._initial = _namespace(context.proc) == INITIAL
-        self._next_look = 0.0
+        self._next_look = self._forget_at = 0.0
         self._visible: set[int] = set()
         self._aliases: dict[int, tuple[int, ...]] = {}
         self._holders: dict[str, int] | None = None
@@ -89,15 +90,20 @@ class GpuUse:
         if self._initial:
             return Hints()
         now = self._context.clock.monotonic()
+        # One that ended since the report was there: what was visible stays so for a while.
+        if now >= self._forget_at:
+            self._forget_at = now + LOOK_EVERY
+            self._visible = set()
+        listed = attribution.listed(report.gpus)
+        self._visible |= {pid for pid in listed - self._visible if os.path.exists(f"{self._context.proc}/{pid}")}
+        plain = Hints(initial=False, visible=frozenset(self._visible))
+        if attribution.comparable(listed, plain):
+            return plain
         if now >= self._next_look:
             self._next_look = now + LOOK_EVERY
             self._look(list(members))
-        # One that ended since the report was there: what was visible stays so until the next look.
-        listed = {p.pid for gpu in report.gpus for p in gpu.processes or ()}
-        self._visible |= {pid for pid in listed - self._visible if os.path.exists(f"{self._context.proc}/{pid}")}
-        return Hints(
-            initial=False,
-            visible=frozenset(self._visible),
+        return replace(
+            plain,
             aliases=self._aliases,
             holders=self._holders,
             named=self._given[0],
@@ -105,7 +111,6 @@ class GpuUse:
         )
 
     def _look(self, members: list[Member]) -> None:
-        self._visible = set()
         self._aliases, self._holders = {}, None
         nodes: list[frozenset[int]] = []
         named, shared = frozenset[str](), False

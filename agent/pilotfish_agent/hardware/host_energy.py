@@ -20,7 +20,7 @@ ENERGY = Metric(
 METRICS = (ENERGY,)
 ENABLE = {
     "permission": "root's alone (CVE-2020-8694): CAP_DAC_READ_SEARCH, or let a group read the energy_uj files",
-    "not_supported": "a real machine of Intel or AMD with the module intel_rapl_msr; in a container, see docs/energy.md",
+    "not_supported": "a real machine of Intel or AMD with the module intel_rapl_msr; in a container: docs/energy.md",
 }
 
 
