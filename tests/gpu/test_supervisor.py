@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from pilotfish_agent.gpu import drivers
+from pilotfish_agent.gpu import drivers, supervisor
 from pilotfish_agent.gpu.report import Gpu
 from tests.capture_process.watched import gone, until
 from tests.gpu import fake
@@ -122,6 +122,11 @@ def test_a_killed_process_costs_a_moment_only(gpus: fake.Gpus) -> None:
         gpus.set(xid_count=3)
         watched.until(lambda report: xids(report.gpus[0]) == {"31": 3}, "a third one")
         assert watched.count("gpu_ended") == 1
+
+
+def test_what_a_gpu_does_is_no_error_of_the_agent() -> None:
+    """Events of level error page for the agent (PilotfishAgentErrors); a lost GPU has an alert of its own."""
+    assert "error" not in {event.level for event in supervisor.EVENTS}
 
 
 def test_a_lost_gpu_is_down_and_comes_back(gpus: fake.Gpus) -> None:

@@ -29,7 +29,7 @@ STARTED = Event("gpu_started", "info", "GPUs are read.")
 ENDED = Event("gpu_ended", "warning", "The process that reads the GPUs ended; it is started again.")
 HUNG = Event("gpu_hung", "warning", "A GPU's driver did not answer in time; pf-nvml was ended, and is started again.")
 UNAVAILABLE = Event("gpu_unavailable", "info", "A GPU's driver is there, but cannot be asked.")
-LOST = Event("gpu_lost", "error", "A GPU does not answer any more: it fell off the bus, or waits for a reset.")
+LOST = Event("gpu_lost", "warning", "A GPU does not answer any more: it fell off the bus, or waits for a reset.")
 BACK = Event("gpu_back", "info", "A GPU that was lost answers again.")
 EVENTS = (STARTED, ENDED, HUNG, UNAVAILABLE, LOST, BACK)
 
