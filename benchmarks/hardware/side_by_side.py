@@ -33,7 +33,7 @@ from benchmarks.peers import environments
 from benchmarks.seen.stack import free_ports
 
 WORKERS = 8
-HOST_PROCESSES, SPARE = 140, 10  # on the host, and what may end of it while this runs
+HOST_PROCESSES, SPARE = 140, 20  # on the host, and what may end of it while this runs
 FEATURES, ROWS, RATE = 20, 10_000, 20
 SCRAPE_SECONDS = 15.0
 SCRAPES, SLOW_SCRAPES = 9, 60
@@ -299,12 +299,10 @@ def told(programs: list[Program], seconds: float, walked: int) -> Result:
     hourly = {p.name: p.cpu / seconds * 3600 for p in programs}
     each = [f"{p.name} {hourly[p.name]:.1f} ({p.pss():.0f} MiB, {p.page / 1e3:.0f} kB)" for p in programs]
     lost = sum(p.failed for p in programs)
-    if walked < HOST_PROCESSES:
-        raise RuntimeError(f"{walked} processes on the host, expected {HOST_PROCESSES}")
     return Result(
         f"CPU s/h (PSS, page): {', '.join(each)}; {walked} processes, {seconds:.0f} s"
         + (f", {lost} scrapes without an answer" if lost else ""),
-        not lost and hourly[OURS] < min(hourly[CHEAP], hourly[GLANCES]),
+        not lost and walked >= HOST_PROCESSES and hourly[OURS] < min(hourly[CHEAP], hourly[GLANCES]),
         ", ".join([versions("psutil"), *peers()]),
     )
 
