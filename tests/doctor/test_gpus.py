@@ -39,6 +39,8 @@ def test_what_answers_is_named_and_what_it_does_not_give(tmp_path: Path) -> None
     assert signals["pilotfish_gpu_temperature_celsius"]["reason"] == "not_supported"
     for name in ("gpu_utilization_ratio", "gpu_memory_used_bytes", "gpu_energy_joules_total", "gpu_sm_active_ratio"):
         assert signals[f"pilotfish_{name}"]["state"] == "works", name
+    xids = signals["pilotfish_gpu_xid_errors_total"]
+    assert (xids["state"], xids["words"]) == ("works", "gpu: none so far"), "no errors are no fault"
 
 
 @fake.NEEDS_COMPILER

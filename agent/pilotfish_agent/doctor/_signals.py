@@ -41,11 +41,14 @@ def findings(context: HardwareContext | HostContext) -> Iterator[Finding]:
             continue
         own = {gap.signal: gap.reason for gap in gaps if gap.collector == collector}
         # A collector that gives nothing at all may say why once.
-        for_all = next(iter(own.values()), None) if seen.isdisjoint(m.name for m in part.METRICS) else None
+        for_all = next(iter(own.values()), "no_data") if seen.isdisjoint(m.name for m in part.METRICS) else None
         for metric in part.METRICS:
             if metric.name in seen:
                 yield Finding(metric.name, "works", words=collector)
                 continue
-            reason: Reason = own.get(metric.name) or for_all or "no_data"
+            reason = own.get(metric.name) or for_all
+            if reason is None:
+                yield Finding(metric.name, "works", words=f"{collector}: none so far")  # as errors of a healthy GPU
+                continue
             enable = getattr(part, "ENABLE", {}).get(reason) or ENABLE.get(reason, "")
             yield Finding(metric.name, "missing", reason, f"{collector}: {WORDS[reason]}", enable)
