@@ -41,7 +41,8 @@ def findings(context: HardwareContext | HostContext) -> Iterator[Finding]:
             continue
         own = {gap.signal: gap.reason for gap in gaps if gap.collector == collector}
         # A collector that gives nothing at all may say why once.
-        for_all = next(iter(own.values()), "no_data") if seen.isdisjoint(m.name for m in part.METRICS) else None
+        nothing = seen.isdisjoint(metric.name for metric in part.METRICS)
+        for_all: Reason | None = next(iter(own.values()), "no_data") if nothing else None
         for metric in part.METRICS:
             if metric.name in seen:
                 yield Finding(metric.name, "works", words=collector)
