@@ -118,7 +118,8 @@ class Agent:
         self._scraper = Scraper(settings.section("scrape"), who, clock=around.clock, events=events)
         self._prober = Prober(settings.section("probe"), who, clock=around.clock, events=events)
         self._gpus = GpuSupervisor(settings.section("gpu"), settings.section("sample").interval, events=events)
-        host = HostContext(around.clock, state=handover.state_dir or None, exits=Feed.of("/sys"), gpus=self._gpus)
+        self._exits = Feed.of("/sys")
+        host = HostContext(around.clock, state=handover.state_dir or None, exits=self._exits, gpus=self._gpus)
         self._machine = Runner(host, events=events)
         self._pipeline = self._compose(host)
         self._exporter = Exporter()
@@ -376,6 +377,7 @@ class Agent:
             self._around.heart.ended(ending.cause)
         self._intake.stop()
         self._machine.close()
+        self._exits.close()
         if self._served is not None:
             await self._served.stop()
 

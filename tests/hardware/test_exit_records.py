@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from pilotfish_agent.hardware import exit_records
 from pilotfish_agent.hardware._context import HostContext
+from pilotfish_agent.hardware._runner import Runner
 from pilotfish_agent.target import exit_feed, taskstats
 from pilotfish_agent.target.exit_feed import ExitRecords, Feed, Kin, Layout, Record
 from pilotfish_agent.target.tree import ProcessTree
@@ -126,6 +127,10 @@ class Fake(ExitRecords):
 
     def __init__(self) -> None:
         self.queue: list[Record] = []
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def read(self) -> list[Record]:
         found, self.queue = self.queue, []
@@ -166,6 +171,15 @@ def test_what_cannot_be_listened_to_is_absent_with_its_reason(tmp_path: Path) ->
     assert isinstance(told, Sample)
     assert told.value == 3.0
     assert Feed("permission").reader()() == []
+
+
+def test_a_collector_leaves_the_feed_to_whoever_made_it() -> None:
+    """Trees read of it, too, and the agent closes it."""
+    source = Fake()
+    runner = Runner(HostContext(ManualClock(), exits=Feed(source)), ["exit_records"])
+    runner.collect()
+    runner.close()
+    assert not source.closed
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
@@ -17,7 +18,6 @@ from pilotfish_agent import config
 from pilotfish_agent.commands.attach import selectors, target_flags
 from pilotfish_agent.doctor import _finding, _gpus
 from pilotfish_agent.doctor._finding import Finding, Situation
-from pilotfish_agent.gpu.report import GpuSource
 from pilotfish_agent.hardware._context import HostContext
 from pilotfish_agent.launch import places
 from pilotfish_agent.settings import Target
@@ -43,8 +43,9 @@ def run(args: argparse.Namespace) -> int:
     for problem in settings.problems:
         raise problem
     asked = [t for t in (settings.section("target"), *settings.section("targets")) if t != Target()]
-    with _gpus.asked(settings.section("gpu")) as gpus:
-        documents = [_examined(target, settings, gpus) for target in asked or [None]]
+    with _gpus.asked(settings.section("gpu")) as gpus, closing(Feed.of("/sys")) as exits:
+        machine = HostContext(SystemClock(), state=_state_folder(), gpus=gpus, exits=exits)
+        documents = [_examined(target, settings, machine) for target in asked or [None]]
     if args.json:
         sys.stdout.write(json.dumps(documents[0] if len(documents) == 1 else {"targets": documents}, indent=2) + "\n")
     else:
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _examined(target: Target | None, settings: config.Settings, gpus: GpuSource) -> dict[str, Any]:
+def _examined(target: Target | None, settings: config.Settings, machine: HostContext) -> dict[str, Any]:
     """The document of one target; None: of ourselves in the place of one."""
     asked = target or Target()
     find = Finder(Selector(asked.pid, asked.port, asked.name, asked.cgroup, asked.unit))
@@ -67,7 +68,7 @@ def _examined(target: Target | None, settings: config.Settings, gpus: GpuSource)
         uid=os.geteuid() if uid is None else uid,
         port=asked.port,
         capture=settings.section("capture"),
-        machine=HostContext(SystemClock(), state=_state_folder(), gpus=gpus, exits=Feed.of("/sys")),
+        machine=machine,
     )
     words = find.notice
     if target is None:

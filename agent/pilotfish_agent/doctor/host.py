@@ -24,7 +24,7 @@ def check(situation: Situation) -> Iterator[Finding]:
     """One finding an interface."""
     yield _taskstats()
     yield _exit_cause()
-    yield _exit_records(situation.machine.sys)
+    yield _exit_records(situation.machine.exits)
     yield _smaps()
     yield _perf(os.getpid() if situation.pid is None else situation.pid)
     if situation.machine.gpus is not None:
@@ -73,11 +73,9 @@ def _perf(pid: int) -> Finding:
     return Finding("perf events", "missing", "not_supported", words)
 
 
-def _exit_records(sys: str) -> Finding:
-    """What a listener for the ends of all processes of the machine would need."""
-    feed = Feed.of(sys)
-    lost = feed.lost
-    feed.close()
+def _exit_records(feed: Feed | None) -> Finding:
+    """Whether we may listen for the ends of all processes of the machine."""
+    lost = feed.lost if feed is not None else "disabled"
     if isinstance(lost, int):
         return Finding("exit records", "works", words="workers that end between two samples are counted, too")
     words = "workers that no sample saw are counted only where their parent waits for them"

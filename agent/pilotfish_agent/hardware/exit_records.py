@@ -29,10 +29,6 @@ class _ExitRecords:
         lost = "disabled" if self._exits is None else self._exits.lost
         return [Sample(LOST, (), float(lost))] if isinstance(lost, int) else absent("exit_records", METRICS, lost)
 
-    def close(self) -> None:
-        if self._exits is not None:
-            self._exits.close()
-
 
 def make(context: HostContext) -> Collector:
     """The collector."""
