@@ -27,7 +27,7 @@ TARGET_UP = Metric(
 )
 METRICS = (TARGET_UP,)
 FOUND = Event("target_found", "info", "A watched process is there: the first one, or the next after it ended.")
-LOST = Event("target_lost", "warning", "A watched process has ended (how, as far as known); under `attach` it is waited for.")
+LOST = Event("target_lost", "warning", "A watched process has ended, how as far as known; `attach` waits for the next.")
 UNSEEN = Event("target_unclear", "warning", "Several processes match a target, or it cannot be seen; words say which.")
 BEFORE = Event("target_ended_before", "info", "How a target's process before this one ended, as it was recorded.")
 EVENTS = (FOUND, LOST, UNSEEN, BEFORE)
