@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,6 +13,8 @@ STOLEN: Final = 0.1
 """Share of CPU time above which it is marked; as the alert."""
 LOW: Final = 0.1
 """Share of memory or disk that is left, below which it is marked."""
+ENOUGH: Final = 2**30
+"""Bytes on the disk that are room enough for what the agent keeps, however large it is; as the alert."""
 PRESSED: Final = 0.1
 
 
@@ -23,11 +26,11 @@ def vitals(numbers: Numbers) -> Iterator[Vital]:
         waited = numbers.rate("host_pressure_waiting_seconds_total", resource=resource)
         if waited is not None and waited > PRESSED:
             yield Vital(f"Waiting for {name}", percent(waited), "of the time some task of the host", "warning")
-    yield from _left(numbers, "State disk", "state_disk_free_bytes", "state_disk_size_bytes")
+    yield from _left(numbers, "State disk", "state_disk_free_bytes", "state_disk_size_bytes", enough=ENOUGH)
     changes = numbers.total("host_clock_source_changes_total")
     if changes:
         source = ", ".join(numbers.values("host_clock_source_info", "source"))
-        note = f"now {source}: durations may be wrong" if source else "durations may be wrong"
+        note = f"now {source}: " * bool(source) + "a look at the clock may be slow"
         yield Vital("Clock source", f"changed {changes:,.0f} time{'s' * (changes != 1)}", note, "warning")
 
 
@@ -42,10 +45,10 @@ def _cpu(numbers: Numbers) -> Iterator[Vital]:
         yield Vital("CPU stolen", percent(steal), "taken by the hypervisor" if high else "", "warning" if high else "")
 
 
-def _left(numbers: Numbers, name: str, free: str, whole: str) -> Iterator[Vital]:
+def _left(numbers: Numbers, name: str, free: str, whole: str, enough: float = math.inf) -> Iterator[Vital]:
     left, size_of = numbers.least(free), numbers.least(whole)
     part = share(left, size_of)
     if left is None or size_of is None or part is None:
         return
-    low = part < LOW
+    low = part < LOW and left < enough
     yield Vital(name, size(left), f"{percent(part)} of {size(size_of)}" + " are left" * low, "warning" if low else "")
