@@ -85,6 +85,11 @@ def test_status_has_the_gpus_and_of_the_vital_signs_what_is_not_well() -> None:
     assert "warning    Throttled: 40 % (of CPU periods: the limit is too small, in the last 5 min)" in lines
     assert "critical   OOM kills: 3 (1 in the last 5 min)" in lines
     assert not any("CPU limit" in line for line in lines)
+    several = document | {
+        "targets": [{"name": "digits", "pid": 1, "up": True}, {"name": "other", "pid": 2, "up": True}]
+    }
+    kills = [line for line in status.screen(several).splitlines() if "OOM kills" in line]
+    assert kills == ["critical   Control group: OOM kills: 3 (1 in the last 5 min)"]
 
 
 def test_status_json_is_the_document_of_the_api(

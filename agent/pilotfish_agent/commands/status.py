@@ -106,10 +106,12 @@ def _hardware(document: Mapping[str, Any]) -> Iterator[str]:
     for gpu in document.get("gpus") or ():
         shown = (f"busy {gpu['busy']}" if gpu.get("busy") else "", *(gpu.get(k) for k in ("memory", "power", "notes")))
         yield f"gpu        {', '.join(_clean(part) for part in (gpu.get('gpu'), *shown) if part)}"
+    several = len(document.get("targets") or ()) > 1
     for vital in document.get("vitals") or ():
         if vital.get("tone"):
+            where = f"{_clean(vital['group'])}: " if several and vital.get("group") else ""
             note = f" ({_clean(vital['note'])})" if vital.get("note") else ""
-            yield f"{_clean(vital['tone']):11}{_clean(vital.get('name'))}: {_clean(vital.get('value'))}{note}"
+            yield f"{_clean(vital['tone']):11}{where}{_clean(vital.get('name'))}: {_clean(vital.get('value'))}{note}"
 
 
 def _memory(document: Mapping[str, Any]) -> Iterator[str]:
