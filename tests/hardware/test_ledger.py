@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotfish_agent.target.exit_feed import Kin, Record
-from pilotfish_agent.target.ledger import Key, Ledger, Values
+from pilotfish_agent.target.ledger import Key, Ledger, Values, by_mode
 
 ROOT: Key = (1, 1)
 
@@ -51,6 +51,31 @@ def test_a_grandchild_is_inherited_through_its_parent() -> None:
     readings = dict.fromkeys(alive, ((2.0,), (0.0,)))
     ledger.update(alive, readings)
     assert ledger.update({ROOT: None}, {ROOT: ((2.0,), (4.0,))}) == (6.0,)
+
+
+def test_the_modes_are_parts_of_the_sum_however_often_they_are_split_anew() -> None:
+    """A worker's record says 1 + 9 ticks, its parent inherits 3 + 7: that are 10, not 3 + 9."""
+    ledger = Ledger(2)
+    child: Key = (2, 2)
+    first = by_mode((0, 0), ledger.update({ROOT: None, child: ROOT}, {ROOT: ((0, 0), (0, 0)), child: ((3, 0), (0, 0))}))
+    ledger.final(child, (10, 9))
+    told = by_mode(first, ledger.update({ROOT: None}, {ROOT: ((0, 0), (0, 0))}))
+    waited = by_mode(told, ledger.update({ROOT: None}, {ROOT: ((0, 0), (10, 7))}))
+    assert [first, told, waited] == [(3, 0), (3, 7), (3, 7)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 1000)), max_size=30))
+def test_no_mode_falls_and_together_they_are_the_sum(steps: list[tuple[int, int]]) -> None:
+    """Whatever part of the sum is said to be the system's."""
+    used: Values = (0, 0, 0, 0)
+    ticks = 0
+    for more, part in steps:
+        ticks += more
+        new = by_mode(used, (ticks, ticks * part // 1000, 4, 5))
+        assert new[0] >= used[0]
+        assert new[1] >= used[1]
+        assert new[0] + new[1] == ticks
+        used = new
 
 
 def test_the_next_process_of_a_target_adds_to_the_last() -> None:

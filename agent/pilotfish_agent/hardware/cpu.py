@@ -49,8 +49,7 @@ class _Cpu:
         """What each member has used since the last sample is its present role's: a role may become known late."""
         seen = {}
         for member in self._tree.members:
-            user, system, *_ = member.stat.usage[0]
-            seen[member.key] = ticks = user + system
+            seen[member.key] = ticks = member.stat.usage[0][0]
             role = self._tree.role(member)
             self._roles[role] = self._roles.get(role, 0) + ticks - self._seen.get(member.key, 0)
         self._seen = seen

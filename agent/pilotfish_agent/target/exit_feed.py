@@ -56,7 +56,7 @@ class Record:
     Attributes:
         pid: its number in the first PID namespace. ppid: of its parent then.
         status: wait status.
-        usage: clock ticks in user mode and in the system of all its threads, without its children; minor and major
+        usage: clock ticks of all its threads, without its children, those of them in the system; minor and major
             page faults, 0 for a process that had more than one thread.
         waits: seconds its threads waited for a CPU, voluntary and involuntary context switches.
     """
@@ -103,16 +103,10 @@ class Layout:
                 return None
             delay, run, user, system, voluntary, involuntary = _ALL.unpack_from(data, at)
             faults = [0, 0]
-        in_user, in_system = _split(run * CLOCK_TICKS / 1e9, user, system)
-        return Record(pid, ppid, status, (in_user, in_system, *faults), (delay / 1e9, voluntary, involuntary))
-
-
-def _split(ticks: float, user: int, system: int) -> tuple[float, float]:
-    """Run time by mode, of which only the ratio is taken: it is counted in whole ticks (kernel: cputime_adjust)."""
-    if not system:
-        return ticks, 0.0
-    part = ticks * system / (user + system)
-    return ticks - part, part
+        ticks = run * CLOCK_TICKS / 1e9
+        # Modes are counted in whole ticks: only their ratio is taken, as the kernel does (cputime_adjust).
+        in_system = ticks * system / (user + system) if system else 0.0
+        return Record(pid, ppid, status, (ticks, in_system, *faults), (delay / 1e9, voluntary, involuntary))
 
 
 class ExitRecords:

@@ -133,6 +133,18 @@ class Ledger:
         return None
 
 
+def by_mode(last: Values, now: Values) -> Values:
+    """CPU time in user mode and in the system, of sums of all CPU time and that in the system; what follows stays.
+
+    The kernel splits what a process has run by the ticks in which it was met, anew each time somebody looks, and so do
+    exit records: parts differ, and the larger of each would be more than there was. As in the kernel (cputime_adjust)
+    neither part falls and both together are the sum.
+    """
+    (user, *_), (ticks, system, *rest) = last, now
+    system = min(max(system, last[1]), ticks - user)
+    return (ticks - system, system, *rest)
+
+
 def _add(a: Values, b: Values) -> Values:
     return tuple(x + y for x, y in zip(a, b, strict=True))
 

@@ -31,7 +31,8 @@ class Stat(NamedTuple):
         comm: command name as the kernel has it, undecodable bytes escaped.
         state: one letter, of the main thread: Z for a zombie.
         ppid: parent in the PID namespace of this `/proc`.
-        usage: of this process, and of the children it has waited for, as a `Ledger` wants it.
+        usage: of this process, and of the children it has waited for, as a `Ledger` wants it: clock ticks, those of
+            them in the system, minor and major page faults.
         threads: of the whole process.
         start_time: clock ticks since boot.
         resident: bytes.
@@ -55,8 +56,8 @@ class Stat(NamedTuple):
     @property
     def cpu(self) -> tuple[int, int]:
         """User and system clock ticks of this process."""
-        user, system, *_ = self.usage[0]
-        return user, system
+        ticks, system, *_ = self.usage[0]
+        return ticks - system, system
 
 
 def parse_stat(data: bytes) -> Stat:
@@ -80,7 +81,10 @@ def parse_stat(data: bytes) -> Stat:
         data[begin + 1 : end].decode("utf-8", "backslashreplace"),
         state,
         int(words[1]),
-        ((user, system, minor, major), (waited_user, waited_system, waited_minor, waited_major)),
+        (
+            (user + system, system, minor, major),
+            (waited_user + waited_system, waited_system, waited_minor, waited_major),
+        ),
         int(words[17]),
         int(words[19]),
         int(words[21]) * _PAGE,

@@ -16,7 +16,7 @@ from typing import Final
 
 from pilotfish_agent.target import exits, roles
 from pilotfish_agent.target.exits import Ends
-from pilotfish_agent.target.ledger import Key, Ledger, Values
+from pilotfish_agent.target.ledger import Key, Ledger, Values, by_mode
 from pilotfish_agent.target.procfs import Descriptors, ProcessFiles, Stat, is_exiting, parse_stat
 from pilotfish_core.clock import Clock
 
@@ -78,7 +78,8 @@ class ProcessTree:
         pidfds: whether the PIDs of ``proc`` are this process' own PIDs, so that pidfds may be opened for them.
 
     Attributes:
-        used: CPU clock ticks and page faults of the tree, ended children included (`Usage`); they never fall.
+        used: CPU clock ticks in user mode and in the system, minor and major page faults of the tree, ended children
+            included; they never fall.
         exits: ended processes by cause. ends: how that is found out.
         other: processes that are too many to be members.
         oom_kills: asks how many the out-of-memory killer has ended in the root's control group; None: nobody to ask.
@@ -200,7 +201,7 @@ class ProcessTree:
             if children:
                 queue += self._adopt(member, children)
         self._settle(now)
-        self.used = self._ledger.update(self.alive, {m.key: m.stat.usage for m in self.members})
+        self.used = by_mode(self.used, self._ledger.update(self.alive, {m.key: m.stat.usage for m in self.members}))
 
     def _settle(self, now: float) -> None:
         """Counts the exits, and hands on what the kernel's records tell of the dead."""
