@@ -17,8 +17,8 @@ RULE = Rule(
     summary="{{ $labels.target }} on {{ $labels.instance }} is near its memory limit",
     description=(
         "{{ $labels.target }} holds {{ $value | humanizePercentage }} of its memory limit (limit: "
-        "$memory_limit_ratio), cache that can be dropped not counted. At the limit the kernel drops mapped weights that are "
-        "in use, and then kills a process. "
+        "$memory_limit_ratio), cache that can be dropped not counted. At the limit the kernel drops mapped weights "
+        "that are in use, and then kills a process. "
         'If pilotfish_process_memory_bytes{kind="anonymous"} grows without end it is a leak; else raise the limit, '
         "or start fewer workers."
     ),
