@@ -117,7 +117,8 @@ def _hardware(document: Mapping[str, Any]) -> Iterator[str]:
 def _memory(document: Mapping[str, Any]) -> Iterator[str]:
     for name, told in (document.get("pss") or {}).items():
         share, whole = (f"{told[key] / _MIB:,.1f} MiB" for key in ("proportional", "resident"))
-        yield f"pss        {_clean(name)}, {share} in {told['processes']} processes, {whole} with shared pages in each"
+        several = f"{told['processes']} process{'es' * (told['processes'] != 1)}"
+        yield f"pss        {_clean(name)}, {share} in {several}, {whole} with shared pages in each"
         for one in told["left_out"][:_SHOWN]:
             yield f"  without  pid {one['pid']} of {one['resident'] / _MIB:,.1f} MiB: {_WHY[one['why']]}"
         if len(told["left_out"]) > _SHOWN:
