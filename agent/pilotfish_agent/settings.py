@@ -82,7 +82,7 @@ class Sample:
     """How often the process tree is measured."""
 
     interval: float = option(
-        1.0, duration_between("100ms", "1h"), "Time between two readings of the process tree.", "1s"
+        2.0, duration_between("100ms", "1h"), "Time between two readings of the process tree.", "2s"
     )
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from pilotfish import wire
 from pilotfish._schema import BODY_BYTES, Schema
 
-FLUSH_SECONDS = 0.5
+FLUSH_SECONDS = 1.0
 PROBE_SECONDS = 1.0
 RECONNECT_SECONDS = (0.2, 2.0)
 """First and longest time between two attempts while an agent is promised: a restarted one is found at once, and one

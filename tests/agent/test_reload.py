@@ -82,7 +82,7 @@ def test_reload_takes_all_or_nothing(live: Live) -> None:
     assert live.model()["reference_id"] == second
 
     config.write_text(
-        "drift: {tick: 1s, dependence: 1, false_alarms: 1 per 7d}\nlabels: {team: risk}\nsample: {interval: 2s}\n"
+        "drift: {tick: 1s, dependence: 1, false_alarms: 1 per 7d}\nlabels: {team: risk}\nsample: {interval: 3s}\n"
     )
     done = pilotfish(live, "reload")
     assert "no reference is given any more: a new one is learnt" in done.stdout

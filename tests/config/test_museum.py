@@ -34,4 +34,4 @@ def test_bad_is_passed_over(path: Path) -> None:
     """Whatever is wrong, every section is there, so that `run` goes on."""
     settings = config.load(str(path), {}, {})
     assert settings.section("log").level == "info"
-    assert settings.section("sample").interval == 1.0
+    assert settings.section("sample").interval == 2.0

@@ -171,14 +171,15 @@ class Counters:
 
     def add(self, streams: Tested, counts: Ints) -> None:
         """Counts (width,) of the tested streams."""
+        missing = counts[streams.missing].tolist()  # at once: number by number it is most of an idle second
         for unit in streams.units:
-            f, stream = unit.members[0], streams.streams[unit.members[0]]
+            f = unit.members[0]  # of a composite stream all parts are missing together
+            stream = streams.streams[f]
             if stream.name == "@prediction":
                 for label, n in _by_class(stream, streams.part(counts, f)):
                     self.unlisted(label, n)
             elif not stream.name.startswith("@"):
-                missing = int(counts[streams.missing[f]])  # of a composite stream all parts are missing together
-                self._missing[unit.name] = self._missing.get(unit.name, 0) + missing
+                self._missing[unit.name] = self._missing.get(unit.name, 0) + missing[f]
 
     def copy(self) -> Counters:
         """An independent copy."""

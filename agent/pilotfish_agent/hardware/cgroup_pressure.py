@@ -56,7 +56,7 @@ QUIET: Final = 60.0
 
 REST: Final = 3
 """Each third sample repeats the last sums, so that a sampler in step with the kernel's 2 s never keeps its triggers
-from it for long (`target/pressure.py`): 6 s at one sample a second."""
+from it for long (`target/pressure.py`): 6 s at a sample each 2 s."""
 
 
 class _Pressure:

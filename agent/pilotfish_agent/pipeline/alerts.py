@@ -76,7 +76,7 @@ class Alerts:
 
 def _holding(samples: Iterable[Sample]) -> Iterator[tuple[_Local, dict[str, str]]]:
     """Rules whose expression is true, with the labels of the series."""
-    for sample in [s for s in samples if s.metric.name in _RULES]:  # few: a pass over all of them each second
+    for sample in [s for s in samples if s.metric.name in _RULES]:  # few: a pass over all of them each time
         for one in _RULES[sample.metric.name]:
             labels = {n: v for n, v in zip(sample.metric.labels, sample.labels, strict=False) if v is not None}
             if sample.value == one.value and (not one.label or labels.get(one.label) == one.rule.severity):

@@ -83,6 +83,11 @@ class StartUp:
             return False
         return root is None or self._ready or (self._listened is not None and not self._known)
 
+    def late(self, root: Key | None) -> bool:
+        """Whether a process has not listened in its first minute: it is looked at rarely from then on."""
+        last = self._last
+        return last is not None and last.root == root is not None and self.waits and last.age > HASTE_SECONDS
+
     def see(self, now: Look) -> None:
         """Another sample; none need be given while it is `over`."""
         last, self._last = self._last, now
@@ -127,7 +132,7 @@ class StartUps:
     def see(self, samples: Iterable[Sample]) -> list[Reading]:
         """What is known, after these samples of one moment."""
         roots = [(target, target.tree.root) for target in self._targets]
-        starting = [(t, r) for t, r in roots if not self._starts[t.name].over(None if r is None else r.key)]
+        starting = [(t, r) for t, r in roots if not self._rests(t.name, None if r is None else r.key)]
         if starting:
             self._look(starting, _answered(samples), _passed(samples))
         found: list[Reading] = []
@@ -135,6 +140,13 @@ class StartUps:
             known = self._starts[target.name].phases
             found += [Sample(DURATION, (target.name, phase), known[phase]) for phase in PHASES if phase in known]
         return found or [Unavailable("startup", DURATION.name, "no_data")]
+
+    def _rests(self, name: str, root: Key | None) -> bool:
+        """Whether there is nothing to be seen of a target now."""
+        start = self._starts[name]
+        if start.over(root):
+            return True
+        return start.late(root) and self._clock.monotonic() < self._next_look[name]
 
     def _look(self, at: Iterable[tuple[Watched, Member | None]], answered: Mapping[str, float], passed: object) -> None:
         uptime = float(self._uptime.read().split()[0])

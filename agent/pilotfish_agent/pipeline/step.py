@@ -43,7 +43,7 @@ METRICS = (RELOAD_OK, RELOAD_TIME)
 MODEL_FOUND = Event("model_found", "info", "A model is seen for the first time.")
 EVENTS = (MODEL_FOUND,)
 
-REST_SECONDS = 1.0
+REST_SECONDS = 2.0
 """Between two steps at the most: rows are judged once a tick of seconds, so this is delay enough."""
 BEHIND_SECONDS = 0.5
 """The same while copies of exchanges wait: see `traffic.DECODE_SECONDS`."""

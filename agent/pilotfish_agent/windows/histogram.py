@@ -104,7 +104,7 @@ class FixedHistogram:
 
     def distribution(self) -> Distribution:
         """The present value, for a Sample."""
-        return Distribution(tuple(int(c) for c in self._counts), self._total)
+        return Distribution(tuple(self._counts.tolist()), self._total)
 
 
 def _sum(total: float, finite: NDArray[np.float64]) -> float:
