@@ -174,3 +174,24 @@ def test_a_port_of_another_user_names_the_right_it_needs() -> None:
             "or find it by --pid, --name, --cgroup or --unit, which need no right"
         )
         assert answer[2] == str([model.pid, model.pid])
+
+
+HIDDEN = """
+import os, sys
+from pilotfish_agent.target.locate import Finder, Selector
+os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+find = Finder(Selector(pid=int(sys.argv[1])))
+print(find(), find.notice)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a /proc of its own: needs root")
+@pytest.mark.parametrize("hidepid", [1, 2])
+def test_a_proc_that_hides_the_model_is_told(hidepid: int) -> None:
+    """Else `attach` would wait for ever, and nobody would know why."""
+    mount = f'mount -t proc -o hidepid={hidepid} proc /proc && exec "$@"'
+    words = ("unshare", "--mount", "sh", "-c", mount, "sh", sys.executable, "-c", HIDDEN, str(os.getpid()))
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    if "mount:" in done.stderr or "unshare:" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.stdout.startswith(f"None --pid {os.getpid()}: /proc shows no processes of other users (hidepid)"), done

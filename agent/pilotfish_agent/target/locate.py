@@ -85,6 +85,12 @@ class Finder:
         if owners is not None and not owners:
             return None
         root = self._by_port(table, owners or []) if self._only_port() else self._by_match(table, owners)
+        if root is None and processes.start_time(1, self._proc) is None:
+            # Every /proc has a PID 1, and anybody may read when it started.
+            self.notice = (
+                f"{self.selector.words()}: /proc shows no processes of other users (hidepid); run as the same user, in "
+                "the group of its option gid=, or with CAP_SYS_PTRACE"
+            )
         return None if root is None else (root, table.started(root))
 
     def moved(self) -> bool:
