@@ -42,9 +42,12 @@ END_SECONDS: Final = 0.25
 LOOK_SECONDS: Final = 2.0
 """Between two looks at the ports: each wakes this thread, for a fifth of a millisecond of CPU. Every `BEAT_SECONDS`
 while there are none and the model may just be starting."""
+CALM_SECONDS: Final = 60.0
+"""After the last change of processes; from then on only each `CALM_LOOK_SECONDS`."""
+CALM_LOOK_SECONDS: Final = 5.0
 EAGER_SECONDS: Final = 5.0
 """For how long after the last change of processes a model without a port is looked at in haste: it costs a millisecond
-a second, and later a port is still found within `LOOK_SECONDS`."""
+a second, and later a port is still found within `LOOK_SECONDS`, or `CALM_LOOK_SECONDS`."""
 ELSEWHERE: Final = "the model is in another network namespace; run Pilotfish in that one, as a pod's sidecar does"
 SEALED: Final = (
     "the traffic is TLS or no HTTP/1.1, which a tap cannot read; --capture tap counts its connections all the same"
@@ -181,7 +184,7 @@ class Supervisor:
         try:
             while True:
                 now = time.monotonic()
-                if now - asked > LOOK_SECONDS + 1.0 and self._child is not None:
+                if now - asked > CALM_LOOK_SECONDS + 1.0 and self._child is not None:
                     self._child.heard = now  # we were stopped ourselves: its silence proves nothing
                 asked = now
                 self._step_safely(now)
@@ -210,7 +213,7 @@ class Supervisor:
             process = self._child.process
             poller.register(process.pidfd if process.pidfd >= 0 else process.fileno(), select.POLLIN)
         seconds = BEAT_SECONDS if self._child is not None else max(self._next_look - time.monotonic(), BEAT_SECONDS)
-        return any(fd == self._stopper[0] for fd, _ in poller.poll(min(seconds, LOOK_SECONDS) * 1_000))
+        return any(fd == self._stopper[0] for fd, _ in poller.poll(min(seconds, CALM_LOOK_SECONDS) * 1_000))
 
     def _step(self, now: float) -> None:
         if now >= self._next_look:
@@ -239,7 +242,8 @@ class Supervisor:
             ports = (self._port,)
         whole = all(one.whole for one in found.values())
         eager = now < self._eager_until and not (ports and whole)
-        self._next_look = now + (BEAT_SECONDS if eager else LOOK_SECONDS)
+        calm = now > self._eager_until + CALM_SECONDS
+        self._next_look = now + (BEAT_SECONDS if eager else CALM_LOOK_SECONDS if calm else LOOK_SECONDS)
         by_target = {name: frozenset(one.ports) for name, one in found.items()}
         if by_target != self.view.by_target:
             self._show(by_target=by_target)

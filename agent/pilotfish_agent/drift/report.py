@@ -175,12 +175,21 @@ def _window_rows(comparison: Comparison | None) -> int:
     return 0 if comparison is None else int(comparison.window.rows().max(initial=0.0))
 
 
+RECOUNT: Final = 5
+"""Questions after which new rows are counted, however few they are."""
+
+
 class Cache:
-    """Samples are asked for once a second and change once a tick: gauges are computed when something moved."""
+    """Samples are asked for every few seconds and change once a tick: gauges are computed when something moved.
+
+    Rows of the open tick are binned to be counted, a few as dearly as hundreds: so not at each question, unless they
+    are more than a tenth of all.
+    """
 
     def __init__(self) -> None:
         self._gauges: tuple[object, tuple[Sample, ...]] = (None, ())
         self._counts: tuple[object, tuple[Sample, ...]] = (None, ())
+        self._rows = self._asked = 0
         self._versions: tuple[object, tuple[Sample, ...]] = (None, ())
         self._bins: fleet.Bins | None = None
 
@@ -189,14 +198,19 @@ class Cache:
         key = (watch.changes, make)
         if self._gauges[0] != key:
             self._gauges = (key, (*_gauges(watch, make), *self._of_fleet(watch, make)))
-        counted = (watch.changes, watch.clock.rows, make)
-        if self._counts[0] != counted:
+        new, self._asked = watch.clock.rows - self._rows, self._asked + 1
+        if self._counts[0] != key or (new and (self._asked >= RECOUNT or new > self._rows // 10)):
+            self._rows, self._asked = watch.clock.rows, 0
             rows = (*watch.standing.counters().samples(make), *watch.standing.predicted.samples(make))
-            self._counts = (counted, rows)
+            self._counts = (key, rows)
         compared = (watch.standing.versions.changes, make)
         if self._versions[0] != compared:
             self._versions = (compared, tuple(version_report.samples(watch.standing.versions, make.model)))
         return self._gauges[1] + self._versions[1] + self._counts[1]
+
+    def recount(self) -> None:
+        """The next question is answered to the row."""
+        self._asked = RECOUNT
 
     def _of_fleet(self, watch: DriftWatch, make: gauges.Labels) -> Iterator[Sample]:
         """Bin counters after the last closed tick; a reference that is still learnt is no other replica's."""

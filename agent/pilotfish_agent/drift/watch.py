@@ -272,6 +272,10 @@ class DriftWatch:
         """
         return self._cache.samples(self, gauges.Labels(model or self.model, version or self.version))
 
+    def recount(self) -> None:
+        """The next `samples` count to the row; else the newest rows may be told a few questions later."""
+        self._cache.recount()
+
     # -- inside: rows
 
     def _speaks(self, batch: ObservationBatch) -> bool:

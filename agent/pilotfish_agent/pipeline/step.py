@@ -204,6 +204,8 @@ class Pipeline:
         if self._finished:
             return
         self._finished = True
+        for model in self._models.values():
+            model.watch.recount()
         self._next_sample = self._next_save = self._clock.monotonic()
         self.step()
         self.save()
