@@ -37,6 +37,8 @@ HOST_PROCESSES, SPARE = 140, 20  # on the host, and what may end of it while thi
 FEATURES, ROWS, RATE = 20, 10_000, 20
 SCRAPE_SECONDS = 15.0
 SCRAPES, SLOW_SCRAPES = 9, 60
+SETTLED_SECONDS = 70.0
+"""After which an agent's first minute is over: it looks in haste for ports of a model that may be loading."""
 OURS = "pilotfish"
 CHEAP = "process-exporter -gather-smaps=false -threads=false"
 GLANCES = "glances"
@@ -288,7 +290,7 @@ def beside(scrapes: int) -> Result:
             until(program.name, partial(answers, program))
         until("our drift", lambda: judges(ports[0]))
         stack.enter_context(crowd(HOST_PROCESSES + SPARE))
-        time.sleep(5.0)
+        time.sleep(SETTLED_SECONDS)
         walked = len(psutil.pids())
         seconds = measured(programs, scrapes)
         return told(programs, seconds, min(walked, len(psutil.pids())))
