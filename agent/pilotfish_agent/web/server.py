@@ -291,6 +291,8 @@ def _guard(events: Events | None) -> Middleware:
         if connection is not None:
             connection.started()
         try:
+            if request.version.major != 1:  # the line in front would promise what it asked for
+                return _text(505, "HTTP/1.0 or HTTP/1.1 here\n")
             return await handler(request)
         except web.HTTPMethodNotAllowed as refused:
             allow = ", ".join(sorted(refused.allowed_methods))
