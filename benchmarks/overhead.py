@@ -20,7 +20,7 @@ SHOWN: Final = {
     "resident memory and idle CPU, drift on 20 features": "memory and idle CPU of all processes, drift on 20 features",
     "one sample of 9 processes, at the real pace": "hardware: CPU of one sample of 9 processes",
     "control group: CPU of one sample (hybrid: limits, throttling, memory, kills, pressure)": "hardware: of its group",
-    "whole agent beside exporters, 9 processes, drift on 20 features, scraped every 15 s": "the whole agent beside others",
+    "whole agent beside exporters, 9 processes, drift on 20 features, scraped every 15 s": "the agent beside others",
     "CPU of one scrape, 20 features": "CPU of one scrape",
     "detector: CPU a stream-tick": "drift: CPU of one stream in one tick",
     "sdk observe cost": "SDK: CPU of one `observe` of 16 features, in the model's process",

@@ -131,17 +131,11 @@ def result(ours_us: float, theirs_us: float, limit: float) -> Result:
     )
 
 
-@bar(
-    f"one sample of 9 of {HOST_PROCESSES} processes, back to back",
-    f"median <= {BACK_TO_BACK:.0f} us CPU, {TIMES:.0f}x below psutil",
-)
+@bar("one sample of 9 processes, back to back", f"median <= {BACK_TO_BACK:.0f} us CPU, {TIMES:.0f}x below psutil")
 def back_to_back() -> Result:
     return result(*measured()[0], BACK_TO_BACK)
 
 
-@bar(
-    f"one sample of 9 of {HOST_PROCESSES} processes, at the real pace",
-    f"median <= {REAL_PACE:.0f} us CPU, {TIMES:.0f}x below psutil",
-)
+@bar("one sample of 9 processes, at the real pace", f"median <= {REAL_PACE:.0f} us CPU, {TIMES:.0f}x below psutil")
 def real_pace() -> Result:
     return result(*measured()[1], REAL_PACE)
