@@ -52,6 +52,7 @@ def shown() -> Result:
 @bar(
     "Hardware dashboard drawn with data: real control group, GPU by the fake library, named so in the picture",
     "0 empty or still panels, 0 errors, 0 differences from PromQL",
+    slow=True,
 )
 def dashboards() -> Result:
     found = outcome()
