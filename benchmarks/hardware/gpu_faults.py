@@ -47,7 +47,7 @@ def error_codes() -> Result:
     """The GPU is down, the driver is gone, another way is taken, or one series is absent with its reason."""
     if shutil.which("gcc") is None:
         return NO_COMPILER
-    library = str(fake.library())
+    library = str(fake.driver_library())
     calls = [(function, code) for function in (*OF_A_GPU, *AT_OPEN) for code in CODES]
     states = [WHOLE, *({**WHOLE, f"fail.{function}": code} for function, code in calls)]
     whole, *answers = asked.ask([asked.Case(library, state) for state in states])
@@ -66,15 +66,15 @@ def missing_functions() -> Result:
     """As where the function says that it is not supported; older ones stand in where there are some."""
     if shutil.which("gcc") is None:
         return NO_COMPILER
-    names, library = fake.functions(), str(fake.library())
-    lacking = asked.ask([asked.Case(str(fake.library((name,))), WHOLE) for name in names])
+    names, library = fake.functions(), str(fake.driver_library())
+    lacking = asked.ask([asked.Case(str(fake.driver_library((name,))), WHOLE) for name in names])
     failing = asked.ask([asked.Case(library, {**WHOLE, f"fail.{name}": 13}) for name in names])
     problems = [
         name
         for name, one, other in zip(names, lacking, failing, strict=True)
         if one.told != other.told or not (one.complete or _may_lack(name))
     ]
-    (old,) = asked.ask([asked.Case(str(fake.library(fake.OLD)), WHOLE)])
+    (old,) = asked.ask([asked.Case(str(fake.driver_library(fake.OLD)), WHOLE)])
     series = sum(len(gpu.values) for gpu in old.gpus)
     measured = f"{len(problems)} wrong of {len(names)}; a driver of before Ampere gives {series} series"
     return Result("; ".join([measured, *problems[:5]]), not problems and series > 20, WITH)
@@ -92,7 +92,11 @@ def watched(state: dict[str, object], deadline: str) -> Iterator[tuple[Live, fak
     with tempfile.TemporaryDirectory(prefix="pilotfish-bars-") as folder:
         gpus = fake.Gpus(pathlib.Path(folder, "gpus"), state)
         live = Live(pathlib.Path(folder))
-        variables = {**gpus.environ, "PILOTFISH_GPU_LIBRARY": str(fake.library()), "PILOTFISH_GPU_DEADLINE": deadline}
+        variables = {
+            **gpus.environ,
+            "PILOTFISH_GPU_DRIVER_LIBRARY": str(fake.driver_library()),
+            "PILOTFISH_GPU_DEADLINE": deadline,
+        }
         live.start(command=SLEEPER, **variables)
         try:
             _until(live, lambda page: _series(page) > 10, "the GPUs to be read")

@@ -96,7 +96,9 @@ def _watched() -> Iterator[tuple[Live, Limits | None]]:
     ):
         folder = pathlib.Path(name)
         live, gpu = Live(folder), Played(folder)
-        (folder / "pilotfish.yaml").write_text(json.dumps({"gpu": {"library": str(gpu.library)}}), encoding="utf-8")
+        (folder / "pilotfish.yaml").write_text(
+            json.dumps({"gpu": {"driver_library": str(gpu.driver_library)}}), encoding="utf-8"
+        )
         model = [sys.executable, str(folder / "model.py"), str(folder)]
         command = model if limits is None else [limits.script(folder / "toy", model)]
         live.start("--config", str(folder / "pilotfish.yaml"), command=command, **gpu.environ)

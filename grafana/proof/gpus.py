@@ -46,7 +46,7 @@ class Played:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.library = fake.library()
+        self.driver_library = fake.driver_library()
         still = {"name": NAME, "links": 2, "pid.1": 1, "memory.1": 3 * GIB, "sm.1": 5, "xid": XID}
         limit = f"field.{pynvml.NVML_FI_DEV_POWER_CURRENT_LIMIT}"
         uncorrected = f"field.{pynvml.NVML_FI_DEV_ECC_DBE_VOL_TOTAL}"

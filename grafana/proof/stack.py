@@ -244,7 +244,7 @@ def language(stack: contextlib.ExitStack, mine: Agent) -> None:
     probe = {"url": f"http://127.0.0.1:{served.port}/health", "interval": "2s"}
     options = ("--pid", str(served.pid), "--model", "tiny", *mine.relayed)
     gpu = Played(mine.place.folder)
-    config = {"scrape": pages, "probe": probe, "gpu": {"library": str(gpu.library)}}
+    config = {"scrape": pages, "probe": probe, "gpu": {"driver_library": str(gpu.driver_library)}}
     command = mine.command("attach", *options, config=config)
     stack.enter_context(running(command, mine.place, mine.place.folder / "log", gpu.environ))
     gpu.start(served.pid)

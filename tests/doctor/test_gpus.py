@@ -15,7 +15,7 @@ from tests.gpu import fake
 def asked(folder: Path, gpus: fake.Gpus, deadline: str = "5s") -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """The finding of the GPUs, and those of the machine's signals."""
     config = folder / "pilotfish.yaml"
-    config.write_text(f"gpu: {{library: {fake.library()}, deadline: {deadline}}}\n")
+    config.write_text(f"gpu: {{driver_library: {fake.driver_library()}, deadline: {deadline}}}\n")
     command = [*PILOTFISH, "doctor", "--json", "--config", str(config)]
     variables = {**os.environ, **gpus.environ}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=variables, check=False)

@@ -32,11 +32,11 @@ class Case:
     """One library with GPUs in one state.
 
     Attributes:
-        library: its path.
+        driver_library: its path.
         state: of the GPUs.
     """
 
-    library: str
+    driver_library: str
     state: Mapping[str, object]
 
 
@@ -66,7 +66,7 @@ class Answer:
 
 def ask(cases: Iterable[Case]) -> list[Answer]:
     """What is told of each case; those of one library, one after the other, in one process."""
-    given = json.dumps([(case.library, dict(case.state)) for case in cases])
+    given = json.dumps([(case.driver_library, dict(case.state)) for case in cases])
     words = (sys.executable, "-m", "tests.gpu.asked")
     done = subprocess.run(words, input=given, capture_output=True, text=True, cwd=ROOT, check=True, timeout=100)
     return [_answer(json.loads(line)) for line in done.stdout.splitlines()]

@@ -23,7 +23,7 @@ def gpus(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> fake.Gpus:
 def backend(gpus: fake.Gpus) -> Iterator[nvml.NvmlBackend]:
     """The backend, open."""
     del gpus
-    opened = nvml.make(str(fake.library()))
+    opened = nvml.make(str(fake.driver_library()))
     opened.open()
     yield opened
     opened.close()

@@ -35,7 +35,7 @@ OLD: Final = (
     "nvmlGpmSampleGet",
     "nvmlGpmMetricsGet",
 )
-"""What a driver of before Ampere (R440) has not; for `library`."""
+"""What a driver of before Ampere (R440) has not; for `driver_library`."""
 
 
 @functools.cache
@@ -54,7 +54,7 @@ def _object() -> pathlib.Path:
 
 
 @functools.cache
-def library(without: tuple[str, ...] = ()) -> pathlib.Path:
+def driver_library(without: tuple[str, ...] = ()) -> pathlib.Path:
     """The library, compiled at the first call.
 
     Args:
@@ -72,7 +72,7 @@ def library(without: tuple[str, ...] = ()) -> pathlib.Path:
 
 def functions() -> tuple[str, ...]:
     """Names of all that the library has."""
-    words = ("nm", "-D", "--defined-only", library())
+    words = ("nm", "-D", "--defined-only", driver_library())
     listed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     return tuple(sorted(line.split()[-1] for line in listed.splitlines() if " T nvml" in line))
 

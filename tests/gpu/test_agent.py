@@ -16,7 +16,7 @@ pytestmark = fake.NEEDS_COMPILER
 def live(gpus: fake.Gpus, tmp_path: pathlib.Path) -> Iterator[Live]:
     """Running, with one GPU."""
     running = Live(tmp_path)
-    running.start(command=["sleep", "600"], PILOTFISH_GPU_LIBRARY=str(fake.library()), **gpus.environ)
+    running.start(command=["sleep", "600"], PILOTFISH_GPU_DRIVER_LIBRARY=str(fake.driver_library()), **gpus.environ)
     yield running
     running.stop()
 

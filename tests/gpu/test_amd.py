@@ -118,8 +118,8 @@ class Machine:
     """A machine with the library."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-        self.library = Library(mi300() | changes)
-        monkeypatch.setitem(sys.modules, "amdsmi", self.library)
+        self.driver_library = Library(mi300() | changes)
+        monkeypatch.setitem(sys.modules, "amdsmi", self.driver_library)
         self.clock = ManualClock()
         self.backend: Backend = amd.AmdBackend(self.clock)
 
@@ -205,8 +205,8 @@ def test_an_answer_in_another_form_costs_that_number_alone(
 def test_a_library_without_a_kind_of_number_has_not_that_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock, a place of a sensor that a version does not name."""
     machine = Machine(monkeypatch)
-    monkeypatch.setattr(machine.library, "AmdSmiTemperatureType", IntEnum("T", {"JUNCTION": 1}), raising=False)
-    monkeypatch.setattr(machine.library, "AmdSmiClkType", IntEnum("C", {"GFX": 0}), raising=False)
+    monkeypatch.setattr(machine.driver_library, "AmdSmiTemperatureType", IntEnum("T", {"JUNCTION": 1}), raising=False)
+    monkeypatch.setattr(machine.driver_library, "AmdSmiClkType", IntEnum("C", {"GFX": 0}), raising=False)
     machine.backend.open()
     gpu = machine.read()
     assert dict(gpu.gaps)["gpu_temperature_celsius"] == "failed"
@@ -222,7 +222,7 @@ def test_an_older_library_with_other_names(monkeypatch: pytest.MonkeyPatch) -> N
         amdsmi_get_clock_info=lambda handle, kind: {"cur_clk": 1000},
         amdsmi_get_gpu_metrics_info={"temperature_edge": 50},
     )
-    del machine.library.answers["amdsmi_get_link_metrics"]
+    del machine.driver_library.answers["amdsmi_get_link_metrics"]
     machine.backend.open()
     gpu = machine.read()
     found = values(gpu)
@@ -238,11 +238,11 @@ def test_throttling_is_the_share_of_the_firmwares_ticks(monkeypatch: pytest.Monk
     machine = Machine(monkeypatch)
     machine.backend.open()
     machine.read(5.0)
-    machine.library.answers["amdsmi_get_gpu_metrics_info"] = ticks(2000, 250, 1000, 0)
+    machine.driver_library.answers["amdsmi_get_gpu_metrics_info"] = ticks(2000, 250, 1000, 0)
     found = values(machine.read(2.0))
     assert found["gpu_throttle_seconds_total", "power"] == pytest.approx(0.5)
     assert found["gpu_throttle_seconds_total", "thermal"] == pytest.approx(2.0)
-    machine.library.answers["amdsmi_get_gpu_metrics_info"] = ticks(10, 1, 1, 1)
+    machine.driver_library.answers["amdsmi_get_gpu_metrics_info"] = ticks(10, 1, 1, 1)
     again = machine.read(1.0)
     assert values(again) == found
     assert all(v.counted_here == (v.name == "gpu_throttle_seconds_total") for v in again.values)
@@ -256,7 +256,7 @@ def test_a_number_that_cannot_be_read_says_why(code: int, reason: Reason, monkey
     machine = Machine(monkeypatch)
     machine.backend.open()
     for call in ("amdsmi_get_gpu_activity", "amdsmi_get_gpu_process_list", "amdsmi_get_power_cap_info"):
-        machine.library.fails(call, code)
+        machine.driver_library.fails(call, code)
     gpu = machine.read()
     gaps = dict(gpu.gaps)
     assert gaps["gpu_utilization_ratio"] == reason
@@ -271,13 +271,13 @@ def test_a_gpu_of_which_nothing_can_be_read_is_lost_and_comes_back(monkeypatch: 
     machine = Machine(monkeypatch)
     machine.backend.open()
     before = machine.read()
-    good = dict(machine.library.answers)
+    good = dict(machine.driver_library.answers)
     for call in good:
         if call.startswith("amdsmi_get_"):
-            machine.library.fails(call, 12)
+            machine.driver_library.fails(call, 12)
     lost = machine.read()
     assert (lost.up, lost.values, lost.processes, lost.uuid) == (False, (), None, before.uuid)
-    machine.library.answers = good
+    machine.driver_library.answers = good
     assert machine.read() == before
 
 
@@ -304,7 +304,7 @@ def test_a_library_that_cannot_be_asked_says_why(
 ) -> None:
     """On one line."""
     machine = Machine(monkeypatch)
-    machine.library.fails(call, code)
+    machine.driver_library.fails(call, code)
     with pytest.raises(BackendError) as caught:
         machine.backend.open()
     assert caught.value.reason == reason
@@ -324,7 +324,7 @@ def test_it_can_be_closed_and_opened_again(monkeypatch: pytest.MonkeyPatch) -> N
     machine = Machine(monkeypatch)
     machine.backend.close()
     machine.backend.open()
-    machine.library.fails("amdsmi_shut_down", 32)
+    machine.driver_library.fails("amdsmi_shut_down", 32)
     machine.backend.close()
     assert machine.backend.read() == ()
     machine.backend.open()
@@ -341,7 +341,7 @@ def test_answers_without_numbers_are_gaps(answer: dict[str, object]) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         machine = Machine(monkeypatch)
         machine.backend.open()
-        machine.library.answers |= {call: answer for call, was in mi300().items() if isinstance(was, dict)}
+        machine.driver_library.answers |= {call: answer for call, was in mi300().items() if isinstance(was, dict)}
         for _ in range(2):
             gpu = machine.read(1.0)
             told = {v.name for v in gpu.values}

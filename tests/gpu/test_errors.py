@@ -19,7 +19,7 @@ def read(patch: pytest.MonkeyPatch, folder: pathlib.Path, state: dict[str, objec
     patch.setattr("pilotfish_agent.gpu._nvml_gpm.APART_SECONDS", 0.0)
     gpus = fake.Gpus(folder / "gpus", {**WHOLE, **state})
     patch.setenv(fake.STATE_VARIABLE, str(gpus.path))
-    backend = nvml.make(str(fake.library()))
+    backend = nvml.make(str(fake.driver_library()))
     try:
         backend.open()
         backend.read()
@@ -58,8 +58,8 @@ def test_every_function_is_in_the_tables() -> None:
 def test_a_missing_function_is_as_one_that_is_not_supported() -> None:
     """Old drivers, one for each function: each in a process of its own, as a library stays loaded."""
     names = fake.functions()
-    lacking = asked.ask([asked.Case(str(fake.library((name,))), WHOLE) for name in names])
-    failing = asked.ask([asked.Case(str(fake.library()), {**WHOLE, f"fail.{name}": 13}) for name in names])
+    lacking = asked.ask([asked.Case(str(fake.driver_library((name,))), WHOLE) for name in names])
+    failing = asked.ask([asked.Case(str(fake.driver_library()), {**WHOLE, f"fail.{name}": 13}) for name in names])
     for name, one, other in zip(names, lacking, failing, strict=True):
         assert one.told == other.told, name
         whole = name in WITHOUT_EFFECT or (name in OF_A_GPU and "never" in OF_A_GPU[name].fine)
@@ -68,7 +68,7 @@ def test_a_missing_function_is_as_one_that_is_not_supported() -> None:
 
 def test_a_driver_of_before_ampere_gives_what_it_has() -> None:
     """R440: no GPM, no XID by the newer call; memory, processes and all else by the older ones."""
-    (old,) = asked.ask([asked.Case(str(fake.library(fake.OLD)), WHOLE)])
+    (old,) = asked.ask([asked.Case(str(fake.driver_library(fake.OLD)), WHOLE)])
     (gpu,) = old.gpus
     assert dict(gpu.gaps) == dict.fromkeys((*GPM, *XID), "not_supported")
     assert gpu.processes == (GpuProcess(42, 1 << 30, 0.55),)

@@ -122,7 +122,7 @@ def test_a_lost_gpu_has_no_numbers_until_it_is_back(gpus: fake.Gpus, backend: nv
 def test_a_gpu_that_comes_back_as_another_handle_is_found(gpus: fake.Gpus) -> None:
     """After a reset the library must be opened anew for it."""
     clock = ManualClock()
-    backend = nvml.NvmlBackend(str(fake.library()), clock)
+    backend = nvml.NvmlBackend(str(fake.driver_library()), clock)
     backend.open()
     gpus.set(**{"fail.nvmlDeviceGetTemperature": 15})
     assert [gpu.up for gpu in backend.read()] == [False]
@@ -183,7 +183,7 @@ def test_instances_of_mig(gpus: fake.Gpus, backend: nvml.NvmlBackend, monkeypatc
 def test_instances_that_are_made_later_are_found(gpus: fake.Gpus) -> None:
     """Within a minute; those that are taken apart are not lost, they are gone."""
     clock = ManualClock()
-    backend = nvml.NvmlBackend(str(fake.library()), clock)
+    backend = nvml.NvmlBackend(str(fake.driver_library()), clock)
     backend.open()
     for instances, labels in ((2, ["0", "0/1", "0/2"]), (1, ["0", "0/1"]), (0, ["0"])):
         gpus.set(mig=instances)
@@ -197,7 +197,7 @@ def test_monitors_speak_of_the_time_between_two_samples(gpus: fake.Gpus) -> None
     """None in the first reading; samples that lie too near are not compared; a nonsense share is none."""
     clock = ManualClock()
     gpus.set(gpm_apart_ms=0, **{"gpm.5": 250, "gpm_error.10": 3})
-    backend = nvml.NvmlBackend(str(fake.library()), clock)
+    backend = nvml.NvmlBackend(str(fake.driver_library()), clock)
     backend.open()
     assert dict(backend.read()[0].gaps)["gpu_sm_active_ratio"] == "no_data"
     clock.advance(0.05)
@@ -282,10 +282,10 @@ def test_a_library_that_is_not_there(tmp_path: os.PathLike[str]) -> None:
 def test_gpus_that_may_not_be_used_are_no_gpus(gpus: fake.Gpus) -> None:
     """A container sees those that were given to it; without any it says why."""
     gpus.set(count=2, **{"0.fail.nvmlDeviceGetHandleByIndex_v2": 4})
-    backend = nvml.make(str(fake.library()))
+    backend = nvml.make(str(fake.driver_library()))
     backend.open()
     assert [gpu.gpu for gpu in backend.read()] == ["1"]
     backend.close()
     gpus.set(fail__nvmlDeviceGetHandleByIndex_v2=4)
     with pytest.raises(BackendError, match="GPU 0: permission; GPU 1: permission"):
-        nvml.make(str(fake.library())).open()
+        nvml.make(str(fake.driver_library())).open()

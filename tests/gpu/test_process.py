@@ -48,7 +48,7 @@ def hear(agent: socket.socket) -> Message:
 def test_it_reads_gives_way_and_imports_little(gpus: fake.Gpus, tmp_path: pathlib.Path) -> None:
     """Name, priority, first to go when memory is short, no core; no numpy, aiohttp or structlog."""
     gpus.set(count=2)
-    orders = Orders(("nvidia",), str(fake.library()), 0.05, PATH)
+    orders = Orders(("nvidia",), str(fake.driver_library()), 0.05, PATH)
     with nvml(orders, tmp_path / "err") as (process, agent):
         assert [hear(agent) for _ in range(2)] == [Began("open"), Began("round")]
         told = [hear(agent) for _ in range(2)]
@@ -77,7 +77,7 @@ def test_a_driver_that_was_exchanged_ends_it(
 ) -> None:
     """The library stays loaded in a process: only another one can ask the new driver. The last word says why."""
     gpus.set(**{f"fail.{function}": 18, "samples": 0})
-    with nvml(Orders(("nvidia",), str(fake.library()), 0.05, PATH), tmp_path / "err") as (process, agent):
+    with nvml(Orders(("nvidia",), str(fake.driver_library()), 0.05, PATH), tmp_path / "err") as (process, agent):
         while not isinstance(said := hear(agent), Ended):
             pass
         assert said.reason == reason

@@ -312,7 +312,7 @@ def test_the_whole_run_on_stand_ins(cuda: Path, tmp_path: Path, monkeypatch: pyt
     script.write_text(SCRIPT % {"uuid": uuid, "pid": pid})
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    ours = {"LD_LIBRARY_PATH": str(cuda), "PILOTFISH_GPU_LIBRARY": str(fake.library()), **state.environ}
+    ours = {"LD_LIBRARY_PATH": str(cuda), "PILOTFISH_GPU_DRIVER_LIBRARY": str(fake.driver_library()), **state.environ}
     monkeypatch.setattr(gpu_real, "LOAD_ENVIRONMENT", os.environ | ours)
     monkeypatch.setattr(gpu_real, "ORDER", ("idle", "spin"))
     monkeypatch.setattr(gpu_real, "PHASES", {"idle": 4, "spin": 5})
@@ -340,6 +340,6 @@ def _uuid_of_the_fake(state: fake.Gpus) -> str:
         "import sys; from pilotfish_agent.gpu import nvml\n"
         "backend = nvml.make(sys.argv[1]); backend.open(); print(backend.read()[0].uuid)"
     )
-    words = (sys.executable, "-c", code, str(fake.library()))
+    words = (sys.executable, "-c", code, str(fake.driver_library()))
     done = subprocess.run(words, env={**os.environ, **state.environ}, capture_output=True, text=True, check=True)
     return done.stdout.strip()

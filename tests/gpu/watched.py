@@ -33,7 +33,7 @@ class Watched:
         mode: str = "auto",
     ) -> None:
         self.events = Events(SystemClock())
-        config = Config(mode=mode, library=str(fake.library()), deadline=deadline)
+        config = Config(mode=mode, driver_library=str(fake.driver_library()), deadline=deadline)
         find = look or (lambda _: ("nvidia",))
         self.supervisor = Supervisor(config, 0.05, events=self.events, look=find, look_every=again, again=again)
 

@@ -165,7 +165,7 @@ def test_everything_that_nvml_gives_has_its_metric(
     gpus = fake.Gpus(tmp_path / "gpus", {"count": 1, "links": 2, "pid.0": 4242, "memory.0": 1 << 30})
     for name, value in gpus.environ.items():
         monkeypatch.setenv(name, value)
-    backend = nvml.make(str(fake.library()))
+    backend = nvml.make(str(fake.driver_library()))
     backend.open()
     backend.read()
     gpus.set(**more)

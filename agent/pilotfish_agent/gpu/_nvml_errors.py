@@ -51,7 +51,7 @@ _DOWN_REASONS: Final[dict[int, Reason]] = {
 }
 _DOWN_WORDS: Final = {
     pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: (
-        "libnvidia-ml.so.1 is not found; gpu.library tells where it is, a container gets it with "
+        "libnvidia-ml.so.1 is not found; gpu.driver_library tells where it is, a container gets it with "
         "NVIDIA_DRIVER_CAPABILITIES=utility"
     ),
     pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is not loaded",

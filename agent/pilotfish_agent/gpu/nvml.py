@@ -204,4 +204,4 @@ def _preload(library: str | None) -> None:
     try:
         ctypes.CDLL(library)
     except OSError as error:
-        raise BackendError("not_installed", f"gpu.library: cannot load {library}: {error}") from None
+        raise BackendError("not_installed", f"gpu.driver_library: cannot load {library}: {error}") from None

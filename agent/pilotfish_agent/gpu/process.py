@@ -87,7 +87,7 @@ def _open(orders: Orders) -> list[Backend]:
     opened: list[Backend] = []
     refused: list[BackendError] = []
     for vendor in orders.vendors:
-        backend: Backend = importlib.import_module(MODULES[vendor]).make(orders.library)
+        backend: Backend = importlib.import_module(MODULES[vendor]).make(orders.driver_library)
         try:
             backend.open()
         except BackendError as error:

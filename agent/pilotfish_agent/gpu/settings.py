@@ -22,7 +22,7 @@ class Config:
     """GPUs: who reads them, see docs/gpu.md."""
 
     mode: str = option("auto", choice("auto", "off"), "With auto those whose driver is found are read.", "auto")
-    library: str | None = option(
+    driver_library: str | None = option(
         None,
         _path,
         "Path of libnvidia-ml.so.1 where the loader does not find it.",

@@ -170,12 +170,14 @@ class Supervisor:
         return self._read_at + self._interval + self._config.deadline if shown else 0.0
 
     def _begin(self, now: float) -> None:
-        vendors = self._look(self._config.library)
+        vendors = self._look(self._config.driver_library)
         self._next_start = now + self._look_every
         if not vendors:
             self._down("not_installed", drivers.NONE, now)
             return
-        orders = Orders(vendors, self._config.library, self._interval, tuple(folder for folder in sys.path if folder))
+        orders = Orders(
+            vendors, self._config.driver_library, self._interval, tuple(folder for folder in sys.path if folder)
+        )
         try:
             self._reader = Reader(orders, now, self._config.deadline, self._command)
         except OSError as error:

@@ -28,13 +28,13 @@ class Orders:
 
     Attributes:
         vendors: whose drivers were found: ``nvidia``, ``amd``.
-        library: path of NVML's library; None: where the loader finds it.
+        driver_library: path of NVML's library; None: where the loader finds it.
         interval: seconds from one reading to the next.
         path: folders to append to ``sys.path`` where missing.
     """
 
     vendors: tuple[str, ...]
-    library: str | None = None
+    driver_library: str | None = None
     interval: float = 1.0
     path: tuple[str, ...] = ()
 
@@ -50,10 +50,10 @@ class Orders:
             ValueError: these bytes are no orders.
         """
         plain = _object(data)
-        library = plain.get("library")
+        library = plain.get("driver_library")
         return cls(
             vendors=tuple(_text(name) for name in _list(plain.get("vendors"))),
-            library=None if library is None else _text(library),
+            driver_library=None if library is None else _text(library),
             interval=_number(plain.get("interval")),
             path=tuple(_text(folder) for folder in _list(plain.get("path"))),
         )
