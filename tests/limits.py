@@ -46,6 +46,19 @@ def limited(name: str, *, cores: float, memory: int) -> Iterator[Limits | None]:
         yield Limits(tuple(folders))
 
 
+@contextlib.contextmanager
+def little_memory(name: str, size: int) -> Iterator[Path]:
+    """A memory group of version 1 with so many bytes.
+
+    Raises:
+        OSError: none can be made here.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = _made(stack, ROOT / "memory" / name)
+        (folder / "memory.limit_in_bytes").write_text(str(size), encoding="ascii")
+        yield folder
+
+
 def _places() -> Iterator[Path]:
     """Of this process in each hierarchy: CPU, memory, and version 2 for pressure.
 

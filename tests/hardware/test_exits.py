@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from pilotfish_agent.target.exits import CAUSES, KILL_SECONDS, Ends, cause
 from pilotfish_agent.target.group import ControlGroup
 from pilotfish_agent.target.tree import ProcessTree
 from pilotfish_core.clock import ManualClock, SystemClock
+from tests.limits import little_memory
 
 ROOT, WORKER = (10, 1), (11, 2)
 KILLED = int(signal.SIGKILL)
@@ -120,7 +121,6 @@ def test_a_record_that_comes_late_is_no_second_end(monkeypatch: pytest.MonkeyPat
     assert counts(ends) == {"exit_zero": 1, "exit_nonzero": 1}, "that of its own child counts"
 
 
-V1 = Path("/sys/fs/cgroup/memory")
 LIMIT = 40 << 20
 EATER = """
 import os, sys
@@ -142,19 +142,12 @@ for line in sys.stdin:
 @pytest.fixture
 def small() -> Iterator[Path]:
     """A memory group of version 1 with little memory."""
-    folder = V1 / f"pf-test-{os.getpid()}"
-    try:
-        folder.mkdir()
-        (folder / "memory.limit_in_bytes").write_text(str(LIMIT))
-    except OSError:
-        pytest.skip("needs root and a memory control group of version 1 in which groups can be made")
-    yield folder
-    for _ in range(200):
+    with contextlib.ExitStack() as stack:
         try:
-            folder.rmdir()
-            return
+            folder = stack.enter_context(little_memory(f"pf-test-{os.getpid()}", LIMIT))
         except OSError:
-            time.sleep(0.02)
+            pytest.skip("needs root and a memory control group of version 1 in which groups can be made")
+        yield folder
 
 
 def test_the_kernel_kills_for_want_of_memory(small: Path) -> None:

@@ -1,11 +1,11 @@
 """The counter of kills for want of memory, in our own control group."""
 
+import contextlib
 import os
 import pathlib
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -14,6 +14,7 @@ import pytest
 from pilotfish_agent.launch.oom import Kills
 from tests.launch.box import WITH_STAND_IN, Box, until
 from tests.launch.test_stub import last_exit
+from tests.limits import little_memory
 
 
 def tree(folder: pathlib.Path, cgroup: str, path: str, text: str) -> pathlib.Path:
@@ -82,19 +83,12 @@ def test_a_place_in_the_queue_is_only_raised(inherited: int, now: int) -> None:
 @pytest.fixture
 def small() -> Iterator[pathlib.Path]:
     """A memory group of version 1 with little memory."""
-    folder = pathlib.Path(f"/sys/fs/cgroup/memory/pf-launch-{os.getpid()}")
-    try:
-        folder.mkdir()
-        (folder / "memory.limit_in_bytes").write_text(str(80 << 20))
-    except OSError:
-        pytest.skip("needs root and a memory control group of version 1 in which groups can be made")
-    yield folder
-    for _ in range(200):
+    with contextlib.ExitStack() as stack:
         try:
-            folder.rmdir()
-            return
+            folder = stack.enter_context(little_memory(f"pf-launch-{os.getpid()}", 80 << 20))
         except OSError:
-            time.sleep(0.02)
+            pytest.skip("needs root and a memory control group of version 1 in which groups can be made")
+        yield folder
 
 
 EATS = "import time; time.sleep(1); kept = []\nwhile True: kept.append(b'x' * (1 << 20))"
